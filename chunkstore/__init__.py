@@ -1,0 +1,60 @@
+"""chunkstore: storage for data that is still being written.
+
+A producer PUTs a stream; any number of consumers GET it while it grows, with the latency of one
+hand-off; when it is finished it is an ordinary object that can be listed and ranged. A pure core
+decides, a thin Trio shell moves bytes, and imports point inward only::
+
+    __main__.py    calls cli
+    cli/           the only place that reads argv, environment and settings files, and that prints
+    origin/        the origin's handlers, one per method
+    server/        listeners, admission, the connection task, deadlines, drain: runs any handlers
+    live/          the ring's async face: pump, edge, trio.Event hand-off
+    store/         what keeps complete generations: memory
+    wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
+    objects.py     the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
+    ring.py        single writer, many readers: offsets, cursors, chunk boundaries           } no
+    policy.py      prefix or glob -> ttl, hold, atomic, Cache-Control, ...                   } trio,
+    paths.py       object keys and prefixes: one normal form                                 } no
+    metrics.py     every counter, and the table of how a request can end                     } h11,
+    config/        frozen settings: unit in the name, default, bounds, reason                } no
+    units.py       sizes, durations and switches as people write them                        } sock-
+    errors.py      the whole hierarchy, its tree in the docstring                            } ets
+
+What is public is re-exported here; everything else may change between versions.
+"""
+
+from __future__ import annotations
+
+from chunkstore.config import Settings, resolve
+from chunkstore.errors import (
+    CapacityError,
+    ChunkstoreError,
+    LocalProtocolError,
+    NotFoundError,
+    PathError,
+    ProtocolError,
+    RemoteProtocolError,
+    SettingsError,
+    StoreError,
+)
+from chunkstore.policy import Policy, PolicyRow, PolicyTable
+
+__all__ = [
+    "CapacityError",
+    "ChunkstoreError",
+    "LocalProtocolError",
+    "NotFoundError",
+    "PathError",
+    "Policy",
+    "PolicyRow",
+    "PolicyTable",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "Settings",
+    "SettingsError",
+    "StoreError",
+    "__version__",
+    "resolve",
+]
+
+__version__ = "0.1.0"

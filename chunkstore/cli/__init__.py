@@ -1,0 +1,63 @@
+"""The command line: the only room that reads argv, the environment and files, and that prints.
+
+    options.py   flags made from the table of settings, and the settings they lead to
+    serve.py     `chunkstore serve`: the live origin
+    config.py    `chunkstore config`: the settings in force, as a settings file
+
+Exit codes: 0 done, 1 failed, 2 wrong settings or input, 130 interrupted. What goes wrong is one
+line on stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from chunkstore import __version__
+from chunkstore.cli.config import config
+from chunkstore.cli.serve import serve
+from chunkstore.errors import ChunkstoreError, SettingsError
+
+__all__ = ["cli", "main"]
+
+_FAILED = 1
+_WRONG_INPUT = 2
+_INTERRUPTED = 130
+
+
+@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="chunkstore")
+def cli() -> None:
+    """Storage for data that is still being written: PUT it, GET it while it grows."""
+
+
+cli.add_command(serve)
+cli.add_command(config)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: arguments without the program's name; None takes the process's own.
+    Returns:
+        the exit code.
+    """
+    try:
+        code = cli.main(argv, prog_name="chunkstore", standalone_mode=False)
+    except click.UsageError as error:
+        path = error.ctx.command_path if error.ctx else "chunkstore"
+        return _fail(_WRONG_INPUT, f"{error.format_message()} See '{path} --help'.")
+    except SettingsError as error:
+        return _fail(_WRONG_INPUT, str(error))
+    except (ChunkstoreError, click.ClickException) as error:
+        return _fail(_FAILED, str(error))
+    except (KeyboardInterrupt, click.Abort):
+        return _INTERRUPTED
+    return code if isinstance(code, int) else 0
+
+
+def _fail(code: int, message: str) -> int:
+    click.echo(f"chunkstore: {' '.join(message.split())}", err=True)
+    return code

@@ -1,0 +1,78 @@
+"""Flags made from the table of settings, and the settings they lead to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from chunkstore.config import (
+    ENVIRONMENT_PREFIX,
+    SETTINGS,
+    Setting,
+    Settings,
+    format_value,
+    resolve,
+)
+from chunkstore.errors import SettingsError
+
+__all__ = ["load_settings", "settings_options"]
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+_METAVARS = {"size": "SIZE", "duration": "TIME", "count": "N", "listen": "ADDRESS"}
+
+
+def settings_options(function: _F) -> _F:
+    """Give a command `--config` and a flag for each setting that has one.
+
+    The command gets them as keyword arguments by the settings' keys, and hands them on to
+    `load_settings`.
+    """
+    for setting in reversed([s for s in SETTINGS if s.is_flag]):
+        function = _option(setting)(function)
+    return click.option(
+        "--config",
+        "config_file",
+        metavar="FILE",
+        envvar=f"{ENVIRONMENT_PREFIX}CONFIG",
+        help="Settings file in TOML; flags and the environment win over it.",
+    )(function)
+
+
+def _option(setting: Setting) -> Callable[[_F], _F]:
+    default = setting.default
+    shown = " ".join(default) if setting.kind == "listen" else format_value(setting, default)
+    is_switch = setting.kind == "switch"
+    return click.option(
+        setting.flag,
+        setting.key,
+        is_flag=is_switch,
+        multiple=setting.kind == "listen",
+        default=None,
+        metavar=None if is_switch else _METAVARS.get(setting.kind, "|".join(setting.choices)),
+        help=f"{setting.reason}  [{setting.variable}; default: {shown}]",
+    )
+
+
+def load_settings(
+    flags: dict[str, object], config_file: str | None
+) -> tuple[Settings, dict[str, str]]:
+    """The settings in force for flags as click parsed them, and where each came from.
+
+    Raises:
+        SettingsError: the file can't be read, or something in it, in the environment or in the
+            flags is wrong.
+    """
+    if not config_file:
+        return resolve(flags, os.environ, None)
+    try:
+        text = Path(config_file).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(config_file, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(config_file, "expected TOML, which is UTF-8") from error
+    return resolve(flags, os.environ, text, file_name=config_file)

@@ -1,0 +1,29 @@
+"""The settings of a server.
+
+settings.py   every setting, declared once; the frozen, checked `Settings`
+resolve.py    flags over environment over file over defaults, and where each value came from
+listen.py     addresses to listen on, as people write them
+"""
+
+from __future__ import annotations
+
+from chunkstore.config.listen import ListenAddress, parse_listen
+from chunkstore.config.resolve import resolve
+from chunkstore.config.settings import (
+    ENVIRONMENT_PREFIX,
+    SETTINGS,
+    Setting,
+    Settings,
+    format_value,
+)
+
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "SETTINGS",
+    "ListenAddress",
+    "Setting",
+    "Settings",
+    "format_value",
+    "parse_listen",
+    "resolve",
+]

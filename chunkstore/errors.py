@@ -1,0 +1,133 @@
+"""Every error chunkstore raises on purpose, in one tree.
+
+::
+
+    ChunkstoreError
+      ProtocolError(detail)
+        LocalProtocolError            we broke HTTP: a bug of ours
+        RemoteProtocolError(status)   the peer broke HTTP: answer and close
+      StoreError
+        NotFoundError(key)
+        CapacityError(needed_bytes, free_bytes)
+      PathError(path, reason)         what came is no key or prefix in normal form
+      SettingsError(where, detail)    flag, environment, file or policy row
+
+Messages are lower-case sentences without a full stop that say what was expected and what came.
+Mistakes of a caller inside the program are `TypeError`, `ValueError` or a failed assertion instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CapacityError",
+    "ChunkstoreError",
+    "LocalProtocolError",
+    "NotFoundError",
+    "PathError",
+    "ProtocolError",
+    "RemoteProtocolError",
+    "SettingsError",
+    "StoreError",
+]
+
+
+class ChunkstoreError(Exception):
+    """The root: catch this to catch everything chunkstore raises on purpose."""
+
+
+class ProtocolError(ChunkstoreError):
+    """HTTP was broken by one of the two sides.
+
+    Args:
+        detail: what was expected and what came.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class LocalProtocolError(ProtocolError):
+    """This program tried to send or do what HTTP doesn't allow in the connection's state."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer sent what HTTP doesn't allow.
+
+    Args:
+        detail: what was expected and what came.
+        status: the status to answer with before the connection closes.
+    """
+
+    def __init__(self, detail: str, status: int = 400) -> None:
+        super().__init__(detail)
+        self.status = status
+
+
+class StoreError(ChunkstoreError):
+    """A store couldn't do what was asked of it."""
+
+
+class NotFoundError(StoreError):
+    """Nothing is stored under this key.
+
+    Args:
+        key: the key in normal form.
+    """
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"nothing is stored at {key}")
+        self.key = key
+
+
+class CapacityError(StoreError):
+    """There is no room for these bytes, even after evicting what may be evicted.
+
+    Args:
+        needed_bytes: what the operation had to charge.
+        free_bytes: what was left of the budget.
+    """
+
+    def __init__(self, needed_bytes: int, free_bytes: int) -> None:
+        super().__init__(f"{needed_bytes} bytes needed, {free_bytes} bytes free")
+        self.needed_bytes = needed_bytes
+        self.free_bytes = free_bytes
+
+
+class PathError(ChunkstoreError):
+    """A path from the wire isn't an object key or prefix in normal form.
+
+    Args:
+        path: the path as it came, still percent-encoded.
+        reason: which rule it breaks.
+    """
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(reason)
+        self.path = path
+        self.reason = reason
+
+
+class SettingsError(ChunkstoreError):
+    """A setting is wrong, unknown, or doesn't go with another.
+
+    Args:
+        where: the flag, environment variable or place in a file.
+        detail: what was expected and what came, one line.
+    """
+
+    def __init__(self, where: str, detail: str) -> None:
+        super().__init__(f"{where}: {detail}")
+        self.where = where
+        self.detail = detail
+
+    @classmethod
+    def unknown(cls, where: str, key: str, valid: Iterable[str]) -> SettingsError:
+        """The error for a key that doesn't exist, naming the nearest one that does."""
+        names = sorted(valid)
+        near = difflib.get_close_matches(key, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"expected one of {', '.join(names)}"
+        return cls(where, f"there is no {key!r}; {hint}")

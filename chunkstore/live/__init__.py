@@ -1,0 +1,21 @@
+"""The async face of ring and namespace: what waits, wakes and pushes.
+
+    outlet.py      what a reader's connection must offer (the server's transports do)
+    broadcast.py   one open generation: the pump that pushes to all readers at the live edge
+    reader.py      one GET that follows an open generation: catches up, joins the edge, falls behind
+    catalog.py     namespace + store + broadcasts: uploads, holds, expiry
+
+A reader is always in one of two places. *Behind*, its own task sends it views of the ring. *At the
+edge*, it sleeps, and the pump sends it each new frame with one non-blocking call; the frame is made
+once for all. Only the pump moves a reader from the edge back to its own task, so no byte is sent
+twice or left out.
+"""
+
+from __future__ import annotations
+
+from chunkstore.live.broadcast import Broadcast
+from chunkstore.live.catalog import Catalog, Upload
+from chunkstore.live.outlet import Outlet, Piece
+from chunkstore.live.reader import Reader, cut_with, ending_of
+
+__all__ = ["Broadcast", "Catalog", "Outlet", "Piece", "Reader", "Upload", "cut_with", "ending_of"]

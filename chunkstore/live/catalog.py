@@ -1,0 +1,299 @@
+"""Namespace, store and broadcasts together: uploads, holds, expiry."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import trio
+
+from chunkstore.errors import CapacityError
+from chunkstore.live.broadcast import Broadcast
+from chunkstore.metrics import Metrics
+from chunkstore.objects import Abort, Generation, Namespace
+from chunkstore.policy import Policy
+from chunkstore.ring import CHUNK_COST_BYTES
+from chunkstore.store import MemoryStore
+
+__all__ = ["Catalog", "Upload"]
+
+PUBLISH_AFTER_S = 0.02
+"""Bytes are shown at the latest so long after the first of them came, chunk end or not."""
+
+
+class Catalog:
+    """What an origin serves from: every name, its bytes, and who waits for them.
+
+    Args:
+        namespace: decides what a name shows.
+        store: the memory budget and the complete generations.
+        metrics: what is counted here: holds, aborts, evictions, expiries.
+        max_objects: bound on names; at it, the least recently used complete object goes.
+        max_waiters: bound on GETs that wait for something to appear.
+    """
+
+    def __init__(
+        self,
+        namespace: Namespace,
+        store: MemoryStore,
+        metrics: Metrics,
+        *,
+        max_objects: int,
+        max_waiters: int,
+    ) -> None:
+        self.namespace = namespace
+        self.store = store
+        self.metrics = metrics
+        self._max_objects = max_objects
+        self._max_waiters = max_waiters
+        self._broadcasts: dict[int, Broadcast] = {}
+        self._held: dict[str, tuple[trio.Event, int]] = {}
+        self._waiter_count = 0
+        self._pumps: trio.Nursery | None = None
+        self._sooner = trio.Event()
+        self.is_draining = False
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Be the home of pumps and of expiry until cancelled."""
+        async with trio.open_nursery() as self._pumps:
+            task_status.started()
+            await self._expire()
+
+    # --- reading -------------------------------------------------------------------------------
+
+    def broadcast(self, generation: Generation) -> Broadcast:
+        """The async face of an open generation."""
+        return self._broadcasts[generation.id]
+
+    def enter(self, generation: Generation) -> None:
+        """Count a reader in: its bytes stay charged, and are not evicted, until `leave`."""
+        generation.readers += 1
+        generation.readers_peak = max(generation.readers_peak, generation.readers)
+
+    def leave(self, generation: Generation) -> None:
+        """Count a reader out; the last one of a generation that is gone frees its bytes."""
+        generation.readers -= 1
+        self._release_if_gone(generation)
+
+    def _release_if_gone(self, generation: Generation) -> None:
+        if not generation.is_stored and not generation.readers:
+            self.store.release(generation)
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether one more GET may wait: not when draining, and not beyond the bound."""
+        return not self.is_draining and self._waiter_count < self._max_waiters
+
+    async def wait_visible(self, key: str, timeout_s: float) -> Generation | None:
+        """Wait until `key` shows something; None at the timeout or when draining.
+
+        Cancellation: nothing remains; a hold creates no placeholder.
+        """
+        event, count = self._held.get(key) or (trio.Event(), 0)
+        self._held[key] = (event, count + 1)
+        self._waiter_count += 1
+        try:
+            with trio.move_on_after(timeout_s):
+                await event.wait()
+        finally:
+            self._waiter_count -= 1
+            event_now, count = self._held.get(key, (None, 0))
+            if event_now is event:  # nobody was woken: take this one waiter back
+                if count == 1:
+                    del self._held[key]
+                else:
+                    self._held[key] = (event, count - 1)
+        shown = self.namespace.visible(key)
+        self.count_hold(is_met=shown is not None)
+        return shown
+
+    async def wait_grown(self, generation: Generation, offset: int, timeout_s: float) -> None:
+        """Wait until byte `offset` exists, the generation is no longer open, or the timeout.
+
+        Cancellation: nothing remains.
+        """
+        ring = generation.ring
+        self._waiter_count += 1
+        try:
+            with trio.move_on_after(timeout_s):
+                while generation.is_open and offset >= ring.end and not self.is_draining:
+                    await self._broadcasts[generation.id].grown.wait()
+        finally:
+            self._waiter_count -= 1
+        self.count_hold(is_met=ring.is_sealed or offset < ring.end)
+
+    def count_hold(self, *, is_met: bool) -> None:
+        """Count a hold that ended."""
+        if is_met:
+            self.metrics.holds_met += 1
+        else:
+            self.metrics.holds_unmet += 1
+
+    def drain(self) -> None:
+        """Release all who wait for something to appear; nobody may wait any more."""
+        self.is_draining = True
+        for event, _ in self._held.values():
+            event.set()
+        self._held.clear()
+        for broadcast in self._broadcasts.values():
+            broadcast.wake()
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def reserve(self, key: str, needed_bytes: int) -> None:
+        """Make room for a new upload of `key`, evicting what may go.
+
+        Raises:
+            CapacityError: only open generations (or what may not be evicted) are left.
+        """
+        self.make_room(needed_bytes)
+        if len(self.namespace) >= self._max_objects and self.namespace.entry(key) is None:
+            victim = self.store.oldest()
+            if victim is None:
+                raise CapacityError(1, 0)
+            self._evict(victim)
+
+    def begin(self, key: str, policy: Policy, expected_bytes: int | None) -> Upload:
+        """Open a generation of `key` (after `reserve`); an open one of it is displaced."""
+        generation = self.namespace.begin(
+            key, policy, created_s=time.time(), expected_bytes=expected_bytes
+        )
+        assert self._pumps is not None, "the catalog is not running"
+        broadcast = Broadcast(generation, self._pumps)
+        self._broadcasts[generation.id] = broadcast
+        generation.watch(lambda: self._ended(broadcast))
+        return Upload(self, broadcast)
+
+    def _ended(self, broadcast: Broadcast) -> None:
+        generation = broadcast.generation
+        if self._broadcasts.pop(generation.id, None) is not None:
+            broadcast.wake()
+            if generation.abort is not None:
+                self.metrics.aborts[generation.abort.metric] += 1
+        self._release_if_gone(generation)
+
+    def appeared(self, key: str) -> None:
+        """`key` shows something that it didn't show: wake those who hold for it."""
+        held = self._held.pop(key, None)
+        if held is not None:
+            held[0].set()
+
+    def committed(self, generation: Generation) -> bool:
+        """Make an open generation complete and keep it; whether it replaced another one."""
+        policy = generation.policy
+        replaced = self.namespace.commit(generation, modified_s=time.time())
+        if policy.ttl_s is not None:
+            generation.expires_at_s = trio.current_time() + policy.ttl_s
+        self.store.charge(generation)
+        soonest = self.store.next_expiry_s() or math.inf
+        self.store.keep(generation)
+        if generation.expires_at_s is not None and generation.expires_at_s < soonest:
+            self._sooner.set()
+        if replaced is not None:
+            self._forget(replaced)
+        self.appeared(generation.key)
+        return replaced is not None
+
+    def delete(self, key: str) -> list[Generation]:
+        """Take a name away with all it has: its writer and its readers are told at once."""
+        ended = self.namespace.delete(key, trio.current_time())
+        for generation in ended:
+            self._forget(generation)
+        return ended
+
+    def _forget(self, generation: Generation) -> None:
+        self.store.drop(generation)
+        self._release_if_gone(generation)
+
+    def make_room(self, needed_bytes: int) -> None:
+        """Evict until `needed_bytes` more fit.
+
+        Raises:
+            CapacityError: only open generations (or what may not be evicted) are left.
+        """
+        for victim in self.store.victims(needed_bytes):
+            self._evict(victim)
+
+    def _evict(self, generation: Generation) -> None:
+        self.namespace.evict(generation)
+        self._forget(generation)
+        self.metrics.evicted += 1
+
+    async def _expire(self) -> None:
+        while True:
+            now = trio.current_time()
+            for count, generation in enumerate(self.store.expired(now), 1):
+                self.namespace.expire(generation, now)
+                self._forget(generation)
+                self.metrics.expired += 1
+                if not count % 256:  # a million that expire at once must not stop the loop
+                    await trio.lowlevel.checkpoint()
+            with trio.move_on_at(self.store.next_expiry_s() or math.inf):
+                await self._sooner.wait()
+            self._sooner = trio.Event()
+
+
+class Upload:
+    """The writer's side of one open generation."""
+
+    def __init__(self, catalog: Catalog, broadcast: Broadcast) -> None:
+        self._catalog = catalog
+        self._broadcast = broadcast
+        self._last_byte_s: float | None = None
+        self.generation = broadcast.generation
+        self.longest_gap_s = 0.0
+        self.publish_at_s: float | None = None
+        """When `publish` is due, if bytes wait that the publish rule holds back."""
+
+    def append(
+        self, data: bytes | bytearray | memoryview, *, chunk_end: bool, max_bytes: int
+    ) -> Abort | None:
+        """Store bytes and show them as the publish rule says; never waits for a reader.
+
+        Returns:
+            None, or why the upload must be given up (the caller calls `abort` with it).
+        """
+        generation, store = self.generation, self._catalog.store
+        ring = generation.ring
+        now = trio.current_time()
+        if self._last_byte_s is not None:
+            self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
+        self._last_byte_s = now
+        if ring.size_bytes + len(data) > max_bytes:
+            return Abort.TOO_LARGE
+        try:
+            self._catalog.make_room(len(data) + CHUNK_COST_BYTES)
+        except CapacityError:
+            return Abort.NO_MEMORY
+        if not generation.is_open:
+            return generation.abort  # displaced or deleted while these bytes were on their way
+        was_empty = not ring.ends
+        is_published = ring.append(data, chunk_end=chunk_end)
+        store.charge(generation)
+        if is_published:
+            self._published(now, was_empty=was_empty)
+        elif self.publish_at_s is None:
+            self.publish_at_s = now + PUBLISH_AFTER_S
+        return None
+
+    def publish(self) -> None:
+        """Show what is stored: its 20 ms are over."""
+        was_empty = not self.generation.ring.ends
+        if self.generation.ring.publish():
+            self._published(trio.current_time(), was_empty=was_empty)
+
+    def _published(self, now_s: float, *, was_empty: bool) -> None:
+        self.publish_at_s = None
+        self._catalog.namespace.published(self.generation, now_s)
+        self._broadcast.wake()
+        if was_empty and not self.generation.policy.atomic:
+            self._catalog.appeared(self.generation.key)
+
+    def commit(self) -> bool:
+        """The body is whole: the generation is complete. Whether it replaced another one."""
+        return self._catalog.committed(self.generation)
+
+    def abort(self, cause: Abort) -> None:
+        """Give the upload up; readers are cut. Nothing happens if it has already ended."""
+        if self.generation.is_open:
+            self._catalog.namespace.abort(self.generation, cause)

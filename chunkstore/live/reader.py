@@ -1,0 +1,132 @@
+"""One GET that follows an open generation from a byte offset to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import trio
+
+from chunkstore.live.broadcast import Broadcast
+from chunkstore.live.outlet import Outlet, Piece
+from chunkstore.metrics import Ending
+from chunkstore.objects import Generation, State
+from chunkstore.ring import Position
+
+__all__ = ["Reader", "cut_with", "ending_of"]
+
+GATHER_BYTES = 256 * 1024
+"""Most payload that one gathered send of a reader behind the edge takes."""
+
+
+class Reader:
+    """A cursor in the framed stream, and the task that moves it when the pump doesn't.
+
+    Args:
+        broadcast: what it follows.
+        outlet: the client's connection.
+        head: the response head, sent together with the backlog.
+        start: first payload offset wanted, 0 <= start < ring.end.
+    """
+
+    __slots__ = ("_broadcast", "_head", "_outlet", "_parked", "at", "is_at_edge")
+
+    def __init__(self, broadcast: Broadcast, outlet: Outlet, head: bytes, start: int = 0) -> None:
+        self._broadcast = broadcast
+        self._outlet = outlet
+        self._parked: trio.CancelScope | None = None
+        self.is_at_edge = False
+        ring = broadcast.generation.ring
+        self.at = Position(ring.locate(start))
+        self._head = head
+        first = ring.ends[self.at.index - 1] if self.at.index else 0
+        if start > first:  # begin inside a chunk: its rest becomes a frame of its own
+            stop = ring.ends[self.at.index]
+            rest = b"".join(ring.views(start, stop))
+            self._head += b"%x\r\n%b\r\n" % (len(rest), rest)
+            self.at.index += 1
+
+    async def follow(self) -> Ending:
+        """Send until the generation ends.
+
+        Returns:
+            COMPLETE when the last-chunk was handed over; ABORTED or DELETED when the body was cut
+            and the connection must be reset.
+        Raises:
+            trio.BrokenResourceError: the client is gone.
+        Cancellation: leaves the edge; the body is cut and the connection must be reset.
+        """
+        generation = self._broadcast.generation
+        ring = generation.ring
+        raw = self._outlet.raw
+        while True:
+            await self._catch_up()
+            if generation.is_cut:
+                return ending_of(generation)
+            if ring.is_sealed and self.at.index == ring.frame_count:
+                return Ending.COMPLETE
+            if raw is None:
+                await self._broadcast.grown.wait()
+                continue
+            with trio.CancelScope() as self._parked:
+                self._broadcast.join(self, raw)
+                try:
+                    await self._outlet.watch()
+                finally:
+                    self._broadcast.leave(self)
+
+    @property
+    def sent_bytes(self) -> int:
+        """Payload handed over, to the last whole chunk."""
+        ends = self._broadcast.generation.ring.ends
+        return ends[min(self.at.index, len(ends)) - 1] if self.at.index else 0
+
+    async def _catch_up(self) -> None:
+        generation, at = self._broadcast.generation, self.at
+        ring = generation.ring
+        is_first = True
+        while not generation.is_cut:
+            pieces: list[Piece] = [self._head] if self._head else []
+            if at.index < self._broadcast.edge_index:
+                pieces += ring.pieces(at, self._broadcast.edge_index, GATHER_BYTES)
+            if not pieces:
+                return
+            if not is_first:
+                await trio.lowlevel.checkpoint()
+            is_first = False
+            sent = await self._outlet.send_some(pieces)
+            if self._head:
+                sent -= len(self._head)
+                self._head = self._head[sent:] if sent < 0 else b""
+            ring.advance(at, max(sent, 0))
+
+    def fall_behind(self, index: int, sent_bytes: int) -> None:
+        """The pump lets go of it, `sent_bytes` into frame `index`; its own task goes on there."""
+        self.at.index, self.at.skip = index, 0
+        self._broadcast.generation.ring.advance(self.at, sent_bytes)
+        self.is_at_edge = False
+        assert self._parked is not None
+        self._parked.cancel()
+
+
+def ending_of(generation: Generation) -> Ending:
+    """How an answer ends that had to be cut because of what happened to its generation."""
+    return Ending.DELETED if generation.state is State.DELETED else Ending.ABORTED
+
+
+@contextmanager
+def cut_with(generation: Generation) -> Iterator[trio.CancelScope]:
+    """A scope that is cancelled as soon as readers of `generation` must end."""
+    with trio.CancelScope() as scope:
+
+        def look() -> None:
+            if generation.is_cut:
+                scope.cancel()
+            else:
+                generation.watch(look)  # it completed: it can still be deleted
+
+        generation.watch(look)
+        try:
+            yield scope
+        finally:
+            generation.unwatch(look)

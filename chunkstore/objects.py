@@ -1,0 +1,381 @@
+"""The namespace: which generation a name shows, and what a write, a delete or time does to it.
+
+Pure and synchronous: time comes in as an argument (`now_s`, any monotonic clock), so a test drives
+it without one. A name has at most one complete and one open generation:
+
+    begin ──> OPEN ──commit──> COMPLETE ──replace | evict──> GONE    (running readers finish)
+                │                  ├──────expire──────────> EXPIRED (running readers finish)
+                ├──abort──> ABORTED└──────delete──────────> DELETED (readers are cut)
+                └──delete─> DELETED
+
+What a reader sees of a name is `visible`: an ordinary object shows from its first published byte,
+an atomic one when it is complete; when an open generation is aborted, the name falls back to its
+complete one. Whoever must act on a change of state (the writer, the readers) registers a watcher.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from enum import Enum
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from chunkstore.paths import parent
+from chunkstore.policy import Policy
+from chunkstore.ring import Ring
+
+__all__ = ["Abort", "Entry", "Generation", "Listing", "Namespace", "State", "next_state"]
+
+RECENT_S = 10.0
+"""A folder that received a byte, or a name that went away, is remembered for so long."""
+RECENT_COUNT = 10_000
+"""At most so many folders and so many gone names are remembered."""
+
+
+class State(Enum):
+    """Where a generation is in its life."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    ABORTED = "aborted"
+    DELETED = "deleted"
+    EXPIRED = "expired"
+    GONE = "gone"
+
+
+_NEXT: dict[tuple[State, str], State] = {
+    (State.OPEN, "commit"): State.COMPLETE,
+    (State.OPEN, "abort"): State.ABORTED,
+    (State.OPEN, "delete"): State.DELETED,
+    (State.COMPLETE, "delete"): State.DELETED,
+    (State.COMPLETE, "expire"): State.EXPIRED,
+    (State.COMPLETE, "evict"): State.GONE,
+    (State.COMPLETE, "replace"): State.GONE,
+}
+
+
+def next_state(state: State, event: str) -> State:
+    """The state after `event`.
+
+    Raises:
+        ValueError: the event is not one that can happen in this state.
+    """
+    try:
+        return _NEXT[state, event]
+    except KeyError:
+        raise ValueError(f"a generation that is {state.value} has no {event!r}") from None
+
+
+class Abort(Enum):
+    """Why an upload ended without being complete: metric name, status for its writer, sentence."""
+
+    WRITER_GONE = ("writer_gone", 400, "the connection ended before the upload did")
+    BAD_FRAMING = ("bad_framing", 400, "the upload's framing is broken")
+    IDLE = ("idle", 408, "no byte of the upload came for longer than the upload idle limit")
+    DISPLACED = ("displaced", 409, "a newer upload of the same path took its place")
+    DELETED = ("deleted", 410, "the object was deleted while it was being uploaded")
+    PRECONDITION = ("precondition", 412, "the upload's condition no longer held when it was whole")
+    TOO_LARGE = ("too_large", 413, "the object grew beyond the largest size allowed")
+    DRAIN = ("drain", 503, "the server is shutting down")
+    NO_MEMORY = ("no_memory", 507, "the memory budget is used up by uploads in progress")
+
+    def __init__(self, metric: str, status: int, text: str) -> None:
+        self.metric = metric
+        self.status = status
+        self.text = text
+
+
+class Generation:
+    """One PUT of a path: its bytes, its identity, its life.
+
+    Attributes:
+        now-based times (`opened_at_s`, `expires_at_s`) are of the caller's monotonic clock;
+        `created_s` and `modified_s` are Unix time.
+        head: the response fields the origin made for it; they change only with `state`.
+        charged_bytes: what the memory budget holds for it.
+    """
+
+    __slots__ = (
+        "abort",
+        "charged_bytes",
+        "content_type",
+        "created_s",
+        "etag",
+        "expires_at_s",
+        "folder",
+        "head",
+        "id",
+        "key",
+        "modified_s",
+        "policy",
+        "readers",
+        "readers_peak",
+        "ring",
+        "state",
+        "watchers",
+    )
+
+    def __init__(
+        self, key: str, generation_id: int, etag: str, policy: Policy, ring: Ring, created_s: float
+    ) -> None:
+        self.key = key
+        self.id = generation_id
+        self.etag = etag
+        self.policy = policy
+        self.ring = ring
+        self.folder = parent(key)
+        self.content_type = "application/octet-stream"
+        self.created_s = created_s
+        self.modified_s = created_s
+        self.expires_at_s: float | None = None
+        self.state = State.OPEN
+        self.abort: Abort | None = None
+        self.charged_bytes = 0
+        self.readers = 0
+        self.readers_peak = 0
+        self.head: bytes | None = None
+        self.watchers: dict[Callable[[], None], None] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Still being written."""
+        return self.state is State.OPEN
+
+    @property
+    def is_stored(self) -> bool:
+        """Its bytes belong to the namespace: open or complete."""
+        return self.state is State.OPEN or self.state is State.COMPLETE
+
+    @property
+    def is_cut(self) -> bool:
+        """Its readers must end now, without a clean end: it was aborted or deleted."""
+        return self.state is State.ABORTED or self.state is State.DELETED
+
+    def watch(self, call: Callable[[], None]) -> None:
+        """Have `call` called (synchronously) once, after the next change of state."""
+        if self.watchers is None:  # as with most of a million generations
+            self.watchers = {}
+        self.watchers[call] = None
+
+    def unwatch(self, call: Callable[[], None]) -> None:
+        """Take a watcher back; harmless if it isn't registered."""
+        if self.watchers is not None:
+            self.watchers.pop(call, None)
+
+    def _enter(self, event: str) -> None:
+        self.state = next_state(self.state, event)
+        watchers, self.watchers = self.watchers, None
+        for call in watchers or ():
+            call()
+
+
+class Entry:
+    """What a name has: a complete generation, an open one, or both."""
+
+    __slots__ = ("complete", "open")
+
+    def __init__(self) -> None:
+        self.complete: Generation | None = None
+        self.open: Generation | None = None
+
+    @property
+    def visible(self) -> Generation | None:
+        """The generation a GET that arrives now is answered with."""
+        writing = self.open
+        if writing is not None and writing.ring.ends and not writing.policy.atomic:
+            return writing
+        return self.complete
+
+
+class Listing(NamedTuple):
+    """A page of LIST: generations and common prefixes (str) in bytewise order of their names."""
+
+    items: list[Generation | str]
+    next_after: str | None
+    """Where the next page starts (exclusive); None at the end."""
+
+
+class Namespace:
+    """All names of an origin, in one ordered index.
+
+    Args:
+        boot: makes ETags of this process differ from those of the one before.
+        hold_cap_s: no GET waits longer for an object to appear.
+    """
+
+    def __init__(self, boot: str, hold_cap_s: float) -> None:
+        self._boot = boot
+        self._hold_cap_s = hold_cap_s
+        self._last_id = 0
+        self._entries: SortedDict[str, Entry] = SortedDict()
+        self._folders: OrderedDict[str, float] = OrderedDict()  # folder -> time of its last byte
+        self._gone: OrderedDict[str, float] = (
+            OrderedDict()
+        )  # name -> when it was deleted or expired
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def entry(self, key: str) -> Entry | None:
+        """What the name has, or None."""
+        return self._entries.get(key)
+
+    def visible(self, key: str) -> Generation | None:
+        """The generation that a GET of `key` gets now, or None."""
+        entry = self._entries.get(key)
+        return None if entry is None else entry.visible
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def begin(
+        self, key: str, policy: Policy, *, created_s: float, expected_bytes: int | None = None
+    ) -> Generation:
+        """Open a new generation of `key`; an open one is displaced (the newest wins)."""
+        self._last_id += 1
+        etag = f'"{self._boot}-{self._last_id:x}"'
+        ring = Ring(expected_bytes)
+        generation = Generation(key, self._last_id, etag, policy, ring, created_s)
+        entry = self._entries.get(key)
+        if entry is None:
+            entry = self._entries[key] = Entry()
+        displaced, entry.open = entry.open, generation
+        self._gone.pop(key, None)
+        if displaced is not None:
+            displaced.abort = Abort.DISPLACED
+            displaced._enter("abort")
+        return generation
+
+    def published(self, generation: Generation, now_s: float) -> None:
+        """Note that bytes of `generation` became visible: its folder is live."""
+        _remember(self._folders, generation.folder, now_s)
+
+    def commit(self, generation: Generation, *, modified_s: float) -> Generation | None:
+        """Make an open generation the complete one.
+
+        Returns:
+            the complete generation that it replaced; that one's readers go on.
+        """
+        entry = self._entries[generation.key]
+        assert entry.open is generation
+        generation.ring.seal()
+        generation.modified_s = modified_s
+        generation.head = None  # it was made for the open one
+        replaced, entry.complete, entry.open = entry.complete, generation, None
+        if replaced is not None:
+            replaced._enter("replace")
+        generation._enter("commit")
+        return replaced
+
+    def abort(self, generation: Generation, cause: Abort) -> None:
+        """End an open generation without completing it; the name falls back to its complete one."""
+        entry = self._entries[generation.key]
+        assert entry.open is generation
+        entry.open = None
+        if entry.complete is None:
+            del self._entries[generation.key]
+        generation.abort = cause
+        generation._enter("abort")
+
+    # --- going away ----------------------------------------------------------------------------
+
+    def delete(self, key: str, now_s: float) -> list[Generation]:
+        """Take the name away with all it has; empty if nothing was there to see or write."""
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return []
+        _remember(self._gone, key, now_s)
+        ended = [one for one in (entry.open, entry.complete) if one is not None]
+        for generation in ended:
+            generation.abort = Abort.DELETED if generation.is_open else None
+            generation._enter("delete")
+        return ended
+
+    def expire(self, generation: Generation, now_s: float) -> None:
+        """Its time to live is over: new requests don't see it, running readers finish."""
+        _remember(self._gone, generation.key, now_s)
+        self._drop_complete(generation, "expire")
+
+    def evict(self, generation: Generation) -> None:
+        """Its memory is needed: as `expire`, but a GET may hold for the name at once."""
+        self._drop_complete(generation, "evict")
+
+    def _drop_complete(self, generation: Generation, event: str) -> None:
+        entry = self._entries[generation.key]
+        assert entry.complete is generation
+        entry.complete = None
+        if entry.open is None:
+            del self._entries[generation.key]
+        generation._enter(event)
+
+    # --- asking --------------------------------------------------------------------------------
+
+    def hold_s(self, key: str, policy: Policy, asked_s: float | None, now_s: float) -> float:
+        """How long a GET of `key`, which shows nothing now, waits for it to appear; 0: 404 at once.
+
+        Args:
+            asked_s: the request's `Prefer: wait`, or None.
+        Source: RFC 7240 section 4.3 for the wish; the policy hold is for live edges only.
+        """
+        if asked_s is not None:
+            return min(asked_s, self._hold_cap_s)
+        if key in self._entries:  # a PUT is under way that shows nothing yet
+            return self._hold_cap_s
+        is_live = now_s - self._folders.get(parent(key), -RECENT_S) < RECENT_S
+        was_here = now_s - self._gone.get(key, -RECENT_S) < RECENT_S
+        return min(policy.hold_s, self._hold_cap_s) if is_live and not was_here else 0.0
+
+    def page(self, prefix: str, after: str, delimiter: str, limit: int) -> Listing:
+        """At most `limit` visible names that start with `prefix`, each greater than `after`.
+
+        With a delimiter, names that have it behind the prefix are rolled up to one common prefix.
+        Order is bytewise: comparing code points and comparing their UTF-8 bytes is the same.
+        Cost: O(log n) to start and for each common prefix, O(1) for each further name.
+        """
+        items: list[Generation | str] = []
+        lowest, inclusive = (prefix, True) if prefix > after else (after, False)
+        scan = self._entries.irange(lowest, None, (inclusive, True))
+        last: str | None = None
+        while True:
+            rolled = None
+            for key in scan:
+                if not key.startswith(prefix):
+                    return Listing(items, None)
+                if len(items) == limit:
+                    return Listing(items, last)
+                cut = key.find(delimiter, len(prefix)) if delimiter else -1
+                rolled = None if cut < 0 else key[: cut + len(delimiter)]
+                if rolled is not None:
+                    break
+                shown = self._entries[key].visible
+                if shown is not None:
+                    items.append(shown)
+                    last = key
+            if rolled is None:
+                return Listing(items, None)
+            if rolled > after and self._shows_any(rolled):
+                items.append(rolled)
+                last = rolled
+            scan = self._entries.irange(_successor(rolled), None)
+
+    def _shows_any(self, prefix: str) -> bool:
+        for key in self._entries.irange(prefix):
+            if not key.startswith(prefix):
+                return False
+            if self._entries[key].visible is not None:
+                return True
+        return False
+
+
+def _successor(prefix: str) -> str:
+    """The least string greater than all that start with `prefix`."""
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+
+def _remember(times: OrderedDict[str, float], name: str, now_s: float) -> None:
+    """Note `now_s` for `name`; forget what is too old, and the oldest beyond the bound."""
+    times[name] = now_s
+    times.move_to_end(name)
+    while len(times) > RECENT_COUNT or now_s - next(iter(times.values())) >= RECENT_S:
+        times.popitem(last=False)

@@ -1,0 +1,17 @@
+"""The live origin: what GET, PUT, LIST and DELETE of a path mean.
+
+origin.py    the parts together, and the table of handlers
+process.py   the whole life of `chunkstore serve`: listeners, signals, drain
+read.py      GET and HEAD: complete objects, open ones, holds, ranges
+write.py     PUT and POST, DELETE
+listing.py   LIST and its mirror `GET /prefix?list`
+browser.py   what browsers may do: CORS for reads, no cross-site writes
+fields.py    the header fields of answers
+"""
+
+from __future__ import annotations
+
+from chunkstore.origin.origin import Origin
+from chunkstore.origin.process import run
+
+__all__ = ["Origin", "run"]

@@ -1,0 +1,75 @@
+"""The parts of an origin, put together."""
+
+from __future__ import annotations
+
+import secrets
+import time
+
+import trio
+
+from chunkstore.config import Settings
+from chunkstore.live import Catalog
+from chunkstore.metrics import Metrics
+from chunkstore.objects import Namespace
+from chunkstore.origin.browser import ALLOWED, CORS_FIELDS, options
+from chunkstore.origin.listing import Listing
+from chunkstore.origin.read import Reading
+from chunkstore.origin.write import Writing
+from chunkstore.server import Handler, Listener, Log, Server
+from chunkstore.store import MemoryStore
+
+__all__ = ["Origin"]
+
+
+class Origin:
+    """A live origin in memory, ready to `run`.
+
+    Attributes:
+        catalog: its objects.
+        metrics: what it counts.
+        server: its connections; `server.serve(transport)` serves one more, over any transport.
+    """
+
+    def __init__(self, settings: Settings, log: Log) -> None:
+        self.metrics = Metrics()
+        namespace = Namespace(secrets.token_hex(4), settings.hold_cap_s)
+        self.catalog = Catalog(
+            namespace,
+            MemoryStore(settings.memory_bytes),
+            self.metrics,
+            max_objects=settings.max_objects,
+            max_waiters=settings.max_waiters,
+        )
+        policies = settings.policy_table()
+        listing = Listing(namespace, lambda: time.time() - trio.current_time())
+        reading = Reading(self.catalog, policies, listing, settings.hold_cap_s)
+        writing = Writing(self.catalog, policies, settings)
+        by_method: dict[str, Handler] = {
+            "GET": reading.get,
+            "HEAD": reading.head,
+            "PUT": writing.put,
+            "POST": writing.put,
+            "DELETE": writing.delete,
+            "LIST": listing.answer,
+            "OPTIONS": options,
+        }
+        self.server = Server(
+            settings,
+            {method: by_method[method] for method in ALLOWED},
+            self.metrics,
+            log,
+            common_fields=CORS_FIELDS,
+            on_drain=self.catalog.drain,
+        )
+
+    async def run(
+        self,
+        listeners: tuple[Listener, ...] = (),
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until `server.stop()` and the drain after it; without listeners only `serve`."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(self.catalog.run)
+            await self.server.run(listeners, task_status=task_status)
+            nursery.cancel_scope.cancel()

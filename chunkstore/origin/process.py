@@ -1,0 +1,80 @@
+"""The whole life of `chunkstore serve`."""
+
+from __future__ import annotations
+
+import gc
+import resource
+import signal
+from collections.abc import Callable
+
+import trio
+
+from chunkstore.config import Settings, parse_listen
+from chunkstore.origin.origin import Origin
+from chunkstore.server import Listener, Log, bind
+
+__all__ = ["run"]
+
+SPARE_DESCRIPTORS = 64
+"""Beside the connections: listeners, the event loop's own, the log."""
+
+
+def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    """Listen, serve, and drain at SIGTERM or SIGINT; a second signal ends everything at once.
+
+    Args:
+        announce: called with `listening on URL` for each listener, once it accepts.
+    Raises:
+        OSError: an address can't be had; nothing listens then.
+        KeyboardInterrupt: SIGINT ended it, after the drain.
+    """
+    _raise_descriptor_limit(settings.max_connections + SPARE_DESCRIPTORS)
+    listeners: list[Listener] = []
+    try:
+        for text in settings.listen:
+            listeners.append(
+                bind(
+                    parse_listen(text),
+                    backlog=settings.backlog,
+                    send_buffer_bytes=settings.send_buffer_bytes,
+                )
+            )
+        for listener in listeners:
+            announce(f"listening on {listener.url}")
+        # What start-up made lives for ever: full collections needn't look at it again.
+        gc.collect()
+        gc.freeze()
+        was_interrupted = trio.run(_serve, settings, tuple(listeners))
+    finally:
+        for listener in listeners:
+            listener.close()
+    if was_interrupted:
+        raise KeyboardInterrupt
+
+
+async def _serve(settings: Settings, listeners: tuple[Listener, ...]) -> bool:
+    origin = Origin(settings, Log(settings.log))
+    first: list[int] = []
+
+    async def obey_signals(*, task_status: trio.TaskStatus[None]) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            task_status.started()
+            async for number in signals:
+                if first:
+                    origin.server.abort()
+                else:
+                    first.append(number)
+                    origin.server.stop()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(obey_signals)
+        await origin.run(listeners)
+        nursery.cancel_scope.cancel()
+    return first == [signal.SIGINT]
+
+
+def _raise_descriptor_limit(wanted: int) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -1,0 +1,223 @@
+"""PUT, POST and DELETE: how a generation comes to be, and how a name goes away."""
+
+from __future__ import annotations
+
+import json
+
+import trio
+
+from chunkstore.config import Settings
+from chunkstore.errors import CapacityError, PathError
+from chunkstore.live import Catalog, Upload
+from chunkstore.metrics import Ending
+from chunkstore.objects import Abort, Generation
+from chunkstore.origin.browser import cross_site_reason
+from chunkstore.origin.fields import NO_STORE, content_type_of
+from chunkstore.paths import encode_key, parse_key
+from chunkstore.policy import PolicyTable
+from chunkstore.ring import CHUNK_COST_BYTES
+from chunkstore.server import Exchange
+from chunkstore.wire import Data, EndOfBody, Fields, Refusal, field_block, precondition
+
+__all__ = ["Writing"]
+
+CONTENT_TYPE_BYTES = 256
+"""Longest Content-Type that is kept: it is not in the memory budget."""
+_JSON = field_block([("Content-Type", "application/json")]) + NO_STORE
+_RETRY = field_block([("Retry-After", "1")])
+
+
+class Writing:
+    """The handlers that change the namespace.
+
+    Args:
+        catalog: where objects live.
+        policies: what holds for a name.
+        settings: limits.
+    """
+
+    def __init__(self, catalog: Catalog, policies: PolicyTable, settings: Settings) -> None:
+        self._catalog = catalog
+        self._policies = policies
+        self._settings = settings
+
+    # --- PUT and POST --------------------------------------------------------------------------
+
+    async def put(self, exchange: Exchange) -> None:
+        """Store the request's body under its path, visible to readers while it comes in.
+
+        Source: RFC 9110 section 9.3.4; POST means the same, since encoders send it.
+        """
+        refused = self._refusal(exchange)
+        if refused is not None:
+            status, detail = refused
+            self._catalog.metrics.uploads_refused[status] += 1
+            await exchange.refuse(status, detail, _RETRY if status == 503 else b"")
+            return
+        await exchange.continue_if_asked()
+        key = parse_key(exchange.request.path)
+        fields = exchange.request.fields
+        upload = self._catalog.begin(key, self._policies.for_key(key), fields.content_length)
+        upload.generation.content_type = content_type_of(key, fields.get("content-type"))
+        cause = Abort.WRITER_GONE
+        try:
+            cause = await self._receive(exchange, upload) or cause
+        except trio.Cancelled:
+            cause = Abort.DRAIN
+            raise
+        finally:
+            upload.abort(cause)  # nothing happens if it is complete
+
+    def _refusal(self, exchange: Exchange) -> tuple[int, str] | None:
+        """Why a PUT is refused before its body is read: status and sentence; None to go on."""
+        request, settings = exchange.request, self._settings
+        fields = request.fields
+        try:
+            key = parse_key(request.path)
+        except PathError as error:
+            return 400, str(error)
+        if reason := cross_site_reason(fields):
+            return 403, reason
+        if fields.get("content-range") is not None:
+            return 400, (
+                "a PUT with Content-Range is not supported (RFC 9110 section 14.5): send the object"
+                " as one chunked PUT, which readers can follow while it grows"
+            )
+        if len(fields.get("content-type") or "") > CONTENT_TYPE_BYTES:
+            return 400, f"Content-Type must be at most {CONTENT_TYPE_BYTES} bytes long"
+        if exchange.connection.server.is_draining:
+            return 503, "the server is shutting down and takes no new uploads"
+        policy = self._policies.for_key(key)
+        max_bytes = policy.max_object_bytes or settings.max_object_bytes
+        announced = fields.content_length or 0
+        if announced > max_bytes:
+            return 413, f"{announced} bytes announced, but an object may have {max_bytes} at most"
+        entry = self._catalog.namespace.entry(key)
+        writing = entry.open if entry else None
+        if self._condition_fails(fields, writing or (entry.complete if entry else None)):
+            return 412, "the request's condition does not hold for what the path has now"
+        if writing is not None and policy.single_writer:
+            return 409, "the path is being written, and its policy allows a single writer"
+        try:
+            self._catalog.reserve(key, announced + CHUNK_COST_BYTES)
+        except CapacityError as error:
+            return 507, f"no room for the upload: {error}"
+        return None
+
+    def _condition_fails(self, fields: Fields, there: Generation | None) -> bool:
+        status = precondition(
+            fields,
+            method="PUT",
+            etag=there.etag if there else None,
+            modified_s=int(there.modified_s) if there else None,
+            is_open=there is not None and there.is_open,
+        )
+        return status is not None
+
+    async def _receive(self, exchange: Exchange, upload: Upload) -> Abort | None:
+        """Take the body in and answer; the cause if the upload did not become complete."""
+        connection, policy = exchange.connection, upload.generation.policy
+        with trio.CancelScope() as scope:
+            upload.generation.watch(scope.cancel)  # displaced or deleted while it waits for bytes
+            cause = await self._receive_body(exchange, upload, scope)
+            upload.generation.unwatch(scope.cancel)
+        connection.disarm()
+        if scope.cancelled_caught:
+            cause = Abort.IDLE
+            exchange.ending = Ending.COMPLETE  # the answer will be
+        cause = upload.generation.abort or cause  # displaced or deleted, perhaps at the last byte
+        if cause is Abort.IDLE:
+            connection.protocol.close_after()
+            if policy.on_idle == "complete":
+                cause = None
+        entry = self._catalog.namespace.entry(upload.generation.key)
+        if cause is None and self._condition_fails(
+            exchange.request.fields, entry.complete if entry else None
+        ):
+            cause = Abort.PRECONDITION
+        if cause is None:
+            await self._created(exchange, upload)
+            return None
+        upload.abort(cause)
+        if cause is Abort.WRITER_GONE:
+            raise trio.BrokenResourceError(cause.text)
+        if cause is not Abort.BAD_FRAMING:  # that one was answered where its detail was known
+            await exchange.refuse(cause.status, cause.text)
+        return cause
+
+    async def _receive_body(
+        self, exchange: Exchange, upload: Upload, scope: trio.CancelScope
+    ) -> Abort | None:
+        """Append the body as it comes; None when it is whole."""
+        connection, policy = exchange.connection, upload.generation.policy
+        idle_s = policy.upload_idle_s or self._settings.upload_idle_s
+        max_bytes = policy.max_object_bytes or self._settings.max_object_bytes
+        while connection.protocol.has_body:
+            connection.arm(idle_s, Ending.TIMEOUT, scope)
+            if upload.publish_at_s is None:
+                event = await exchange.receive()
+            else:
+                with trio.move_on_at(upload.publish_at_s) as due:
+                    event = await exchange.receive()
+                if due.cancelled_caught:
+                    upload.publish()
+                    continue
+            if type(event) is Data:
+                cause = upload.append(event.data, chunk_end=event.chunk_end, max_bytes=max_bytes)
+                if cause is not None:
+                    return cause
+            elif type(event) is Refusal:
+                upload.abort(Abort.BAD_FRAMING)
+                await exchange.refuse(event.status, event.detail)
+                return Abort.BAD_FRAMING
+            elif type(event) is not EndOfBody:
+                return Abort.WRITER_GONE
+        return None
+
+    async def _created(self, exchange: Exchange, upload: Upload) -> None:
+        generation = upload.generation
+        replaced = upload.commit()
+        receipt = {
+            "path": encode_key(generation.key),
+            "etag": generation.etag,
+            "bytes": generation.ring.size_bytes,
+            "chunks": len(generation.ring.ends),
+            "longest_gap_ms": round(upload.longest_gap_s * 1000, 3),
+            "peak_readers": generation.readers_peak,
+        }
+        block = _JSON + field_block([("ETag", generation.etag)])
+        await exchange.respond(200 if replaced else 201, block, _line(receipt))
+
+    # --- DELETE --------------------------------------------------------------------------------
+
+    async def delete(self, exchange: Exchange) -> None:
+        """Take a path away with all it has: its writer gets 410, its readers are cut.
+
+        Source: RFC 9110 section 9.3.5.
+        """
+        fields = exchange.request.fields
+        try:
+            key = parse_key(exchange.request.path)
+        except PathError as error:
+            await exchange.refuse(400, str(error))
+            return
+        if reason := cross_site_reason(fields):
+            await exchange.refuse(403, reason)
+            return
+        entry = self._catalog.namespace.entry(key)
+        if entry is None:
+            await exchange.refuse(404, "nothing has this path")
+            return
+        if self._condition_fails(fields, entry.visible or entry.open):
+            await exchange.refuse(412, "the request's condition does not hold for the path")
+            return
+        ended = self._catalog.delete(key)
+        deleted = [
+            {"etag": one.etag, "bytes": one.ring.size_bytes, "was_open": one.abort is not None}
+            for one in ended
+        ]
+        await exchange.respond(200, _JSON, _line({"path": encode_key(key), "deleted": deleted}))
+
+
+def _line(members: object) -> bytes:
+    return json.dumps(members).encode("ascii") + b"\n"

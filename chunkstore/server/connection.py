@@ -1,0 +1,251 @@
+"""One connection: one task, one request after the other, one recorded reason for each ending."""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NoReturn
+
+import trio
+
+from chunkstore.live import Piece
+from chunkstore.metrics import Ending
+from chunkstore.server.exchange import Exchange
+from chunkstore.server.transport import Transport
+from chunkstore.wire import (
+    NEED_DATA,
+    Closed,
+    Data,
+    EndOfBody,
+    NoLength,
+    Refusal,
+    Request,
+    ServerProtocol,
+)
+
+if TYPE_CHECKING:
+    import socket
+
+    from chunkstore.server.server import Server
+
+__all__ = ["Connection"]
+
+PIPELINED_BYTES = 64 * 1024
+"""What a client may send ahead while it follows an open object; then it isn't read any more."""
+LINGER_S = 2.0
+LINGER_BYTES = 1 << 20
+"""After the last answer the peer's bytes are read for so long, so that no reset destroys it."""
+LAST_WORD_S = 1.0
+"""How long a last answer to a client that was too slow may take."""
+
+
+class Connection:
+    """A client's connection, from its first byte to its close. Is `Timed` and an `Outlet`."""
+
+    __slots__ = (
+        "_deadline_scope",
+        "_exchange",
+        "_expiry",
+        "_is_head_timed",
+        "_scope",
+        "deadline_s",
+        "protocol",
+        "server",
+        "transport",
+    )
+
+    def __init__(self, server: Server, transport: Transport) -> None:
+        self.server = server
+        self.transport = transport
+        self.protocol = ServerProtocol(server.limits, server.memo)
+        self.deadline_s = math.inf
+        self._scope = trio.CancelScope()
+        self._deadline_scope = self._scope
+        self._expiry = Ending.TIMEOUT
+        self._is_head_timed = False
+        self._exchange: Exchange | None = None
+
+    # --- deadlines -----------------------------------------------------------------------------
+
+    def arm(self, after_s: float, expiry: Ending, scope: trio.CancelScope | None = None) -> None:
+        """Set the one deadline this connection has; `disarm` or another `arm` takes it back.
+
+        Args:
+            expiry: how the answer under way is recorded as ended if the deadline passes.
+            scope: what is cancelled then; by default the connection.
+        """
+        self.deadline_s = self.server.clock.now_s + after_s
+        self._expiry = expiry
+        self._deadline_scope = scope or self._scope
+
+    def disarm(self) -> None:
+        """Nothing is due."""
+        self.deadline_s = math.inf
+
+    def expire(self) -> None:
+        """The deadline has passed: end what it was for."""
+        if self._exchange is not None:
+            self._exchange.ending = self._expiry
+        self._deadline_scope.cancel()
+
+    def end_when_idle(self) -> None:
+        """The server drains: close now if no request has begun, else after its answer."""
+        if self._exchange is None and not self.protocol.head_started:
+            self._scope.cancel()
+
+    def cut(self, ending: Ending) -> None:
+        """End the connection now, whatever it does."""
+        if self._exchange is not None:
+            self._exchange.ending = ending
+        self._scope.cancel()
+
+    # --- Outlet --------------------------------------------------------------------------------
+
+    @property
+    def raw(self) -> socket.socket | None:
+        """The socket for the pump to push to, if it is one."""
+        return self.transport.raw
+
+    async def send_some(self, pieces: Sequence[Piece]) -> int:
+        """As `Transport.send_some`, within the stall limit."""
+        sent = await self.transport.send_some(pieces, self._arm_stall)
+        self.deadline_s = math.inf
+        return sent
+
+    def _arm_stall(self) -> None:
+        self.arm(self.server.settings.reader_stall_s, Ending.STALLED)
+
+    async def watch(self) -> NoReturn:
+        """Wait until the client leaves; what it sends is kept for its next request, bounded."""
+        while self.protocol.buffered_bytes < PIPELINED_BYTES:
+            data = await self.transport.receive()
+            if not data:
+                raise trio.BrokenResourceError("the client closed its end")
+            self.protocol.receive(data)
+        await trio.sleep_forever()
+        raise AssertionError("unreachable")
+
+    # --- the life of a connection --------------------------------------------------------------
+
+    async def serve(self) -> None:
+        """Answer requests until one side ends it. Never raises but `trio.Cancelled`."""
+        is_cut = True
+        try:
+            with self._scope:
+                await self._serve_requests()
+                is_cut = False
+            if self._scope.cancelled_caught and self._is_head_timed:
+                await self._time_out()
+                is_cut = False
+        except trio.BrokenResourceError:
+            pass  # the client left: there is nobody to tell
+        finally:
+            await self.transport.close(reset=is_cut and self.protocol.is_sending)
+
+    async def _serve_requests(self) -> None:
+        protocol, settings = self.protocol, self.server.settings
+        while True:
+            event = protocol.next_event()
+            if event is NEED_DATA:
+                if not protocol.head_started:
+                    if self.server.is_draining:
+                        return
+                    self.arm(settings.idle_timeout_s, Ending.TIMEOUT)
+                elif (
+                    not self._is_head_timed
+                ):  # counted from the head's first byte, not from its last
+                    self._is_head_timed = True
+                    self.arm(settings.header_timeout_s, Ending.TIMEOUT)
+                protocol.receive(await self.transport.receive())
+            elif type(event) is Request:
+                self._is_head_timed = False
+                self.deadline_s = math.inf
+                await self._exchange_one(event)
+                if not await self._settle():
+                    await self._linger()
+                    return
+            elif type(event) is Refusal:
+                self._is_head_timed = False
+                await self._refuse(event)
+                return
+            else:
+                assert type(event) is Closed
+                return
+
+    async def _exchange_one(self, request: Request) -> None:
+        exchange = self._exchange = Exchange(self, request)
+        try:
+            await self.server.handle(exchange)
+        except trio.BrokenResourceError:
+            exchange.ending = Ending.CLIENT_GONE
+            raise
+        except trio.Cancelled:
+            if exchange.ending is Ending.COMPLETE:
+                exchange.ending = Ending.DRAIN
+            raise
+        except Exception:
+            exchange.ending = Ending.FAILED
+            self.server.log.note(traceback.format_exc())
+            self.protocol.close_after()
+            if not exchange.status:
+                await exchange.refuse(500, "a fault in the server; its log says which")
+        finally:
+            self._exchange = None
+            self.server.ended(exchange)
+
+    async def _settle(self) -> bool:
+        """Bring the exchange to its end: discard what is left of the request's body.
+
+        Returns:
+            whether the connection may carry another request.
+        """
+        protocol, settings = self.protocol, self.server.settings
+        if protocol.is_sending:  # the answer was cut
+            raise trio.BrokenResourceError("the answer could not be finished")
+        if protocol.has_body and protocol.keep_alive:
+            # Encoders exit when their connection is closed, so an early answer doesn't close it.
+            self.arm(settings.discard_s, Ending.TIMEOUT)
+            left = settings.max_object_bytes
+            while left >= 0 and protocol.has_body:
+                event = protocol.next_event()
+                if event is NEED_DATA:
+                    protocol.receive(await self.transport.receive())
+                elif type(event) is Data:
+                    left -= len(event.data)
+                elif type(event) is not EndOfBody:
+                    break
+            self.disarm()
+        return protocol.start_next_cycle()
+
+    async def _refuse(self, refusal: Refusal) -> None:
+        await self._send_last(refusal.status, refusal.detail)
+        self.server.refused(self, refusal.status, refusal.detail)
+        await self._linger()
+
+    async def _time_out(self) -> None:
+        """A head came too slowly: say so if the client listens at all."""
+        detail = "the request's head did not come within the header timeout"
+        self.protocol.give_up()
+        with trio.move_on_after(LAST_WORD_S):
+            await self._send_last(408, detail)
+        self.server.refused(self, 408, detail)
+
+    async def _send_last(self, status: int, detail: str) -> None:
+        left = memoryview(self.server.problem_bytes(self, status, detail))
+        while left:
+            left = left[await self.send_some([left]) :]
+        self.protocol.message_sent()
+
+    async def _linger(self) -> None:
+        await self.transport.finish()
+        self.arm(LINGER_S, Ending.TIMEOUT)
+        left = LINGER_BYTES
+        while left > 0 and (data := await self.transport.receive()):
+            left -= len(data)
+
+    def write_head(self, status: int, fields: bytes, length: int | None | NoLength) -> bytes:
+        """The head of an answer, with Date and what the connection's state asks for."""
+        if self.server.is_draining:
+            self.protocol.close_after()
+        return self.protocol.head(status, fields, length, self.server.clock.date)

@@ -1,0 +1,122 @@
+"""One request and its answer, as handlers see them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import trio
+
+from chunkstore.live import Piece
+from chunkstore.metrics import Ending
+from chunkstore.wire import (
+    NEED_DATA,
+    NO_LENGTH,
+    Closed,
+    Data,
+    EndOfBody,
+    Need,
+    NoLength,
+    Refusal,
+    Request,
+    problem,
+)
+
+if TYPE_CHECKING:
+    from chunkstore.server.connection import Connection
+
+__all__ = ["Exchange", "Handler"]
+
+
+class Exchange:
+    """One request on one connection.
+
+    Attributes:
+        request: the typed head.
+        connection: where it came from; an `Outlet` for readers of open generations.
+        status: of the answer, 0 before its head.
+        ending: how the answer ended; COMPLETE unless something else is noted.
+        sent_bytes: handed over, head included (frames that the pump sent are added by the handler).
+    """
+
+    __slots__ = ("connection", "ending", "request", "sent_bytes", "started_s", "status")
+
+    def __init__(self, connection: Connection, request: Request) -> None:
+        self.connection = connection
+        self.request = request
+        self.status = 0
+        self.ending = Ending.COMPLETE
+        self.sent_bytes = 0
+        self.started_s = trio.current_time()
+
+    # --- answering -----------------------------------------------------------------------------
+
+    def head(self, status: int, fields: bytes, length: int | None | NoLength) -> bytes:
+        """The answer's head; from here on the answer must be finished or the connection is reset.
+
+        Args:
+            fields: a block made by `field_block`, without Date and framing.
+            length: of the body in bytes; None: chunked; NO_LENGTH: no framing field (HEAD only).
+        """
+        self.status = status
+        return self.connection.write_head(status, fields, length)
+
+    def finish(self) -> None:
+        """The promised body was handed over whole."""
+        self.connection.protocol.message_sent()
+
+    async def send(self, pieces: Sequence[Piece]) -> None:
+        """Send all of `pieces`.
+
+        Raises:
+            trio.BrokenResourceError: the client is gone.
+        Cancellation: an unknown amount was sent; the connection is reset.
+        """
+        left = list(pieces)
+        while left:
+            sent = await self.connection.send_some(left)
+            self.sent_bytes += sent
+            while left and sent >= len(left[0]):
+                sent -= len(left.pop(0))
+            if sent:
+                left[0] = memoryview(left[0])[sent:]
+
+    async def respond(self, status: int, fields: bytes, body: bytes = b"") -> None:
+        """A whole answer; to HEAD, its head alone. As `send` otherwise."""
+        length = NO_LENGTH if status in _BODYLESS else len(body)
+        head = self.head(status, fields, length)
+        await self.send([head if self.request.method == "HEAD" else head + body])
+        self.finish()
+
+    async def refuse(self, status: int, detail: str, fields: bytes = b"") -> None:
+        """A problem document (RFC 9457): a status and a sentence that a person can act on."""
+        block, body = problem(status, detail)
+        await self.respond(status, block + fields + self.connection.server.common_fields, body)
+
+    # --- the request's body --------------------------------------------------------------------
+
+    async def receive(self) -> Data | EndOfBody | Refusal | Closed:
+        """The next event of the request's body.
+
+        Raises:
+            trio.BrokenResourceError: the client is gone.
+        Cancellation: nothing is lost.
+        """
+        protocol = self.connection.protocol
+        while True:
+            event = protocol.next_event()
+            if event is NEED_DATA:
+                protocol.receive(await self.connection.transport.receive())
+            else:
+                assert not isinstance(event, Need | Request)
+                return event
+
+    async def continue_if_asked(self) -> None:
+        """Send 100 Continue if the client waits for it (RFC 9110 section 10.1.1)."""
+        protocol = self.connection.protocol
+        if protocol.must_continue:
+            await self.send([protocol.continue_100()])
+
+
+Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
+_BODYLESS = frozenset((204, 304))

@@ -1,0 +1,148 @@
+"""A connection's bytes, over a socket or over any Trio stream.
+
+Sockets are kept raw beside Trio: the pump pushes to them without a task, one receive buffer serves
+all connections, and a body that was cut short can be ended with a reset. Streams (TLS, memory) go
+through `send_all` in the task of whoever sends.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+import trio
+
+from chunkstore.live import Piece
+
+__all__ = ["SocketTransport", "StreamTransport", "Transport"]
+
+RECEIVE_BYTES = 256 * 1024
+"""One receive takes at most so much; all sockets share the buffer, since it is emptied before
+another task runs."""
+STREAM_BYTES = 64 * 1024
+"""One `send_all` takes at most so much: the stall deadline is per such piece."""
+_inbox = bytearray(RECEIVE_BYTES)
+_inbox_view = memoryview(_inbox)
+_RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close sends RST
+_QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
+
+
+class Transport(ABC):
+    """What a connection reads from and writes to."""
+
+    raw: socket.socket | None = None
+    peer: str = ""
+
+    @abstractmethod
+    async def receive(self) -> bytes | bytearray | memoryview:
+        """Some bytes, b"" at the end; valid until the next await.
+
+        Raises:
+            trio.BrokenResourceError: the peer is gone.
+        Cancellation: nothing was received.
+        """
+
+    @abstractmethod
+    async def send_some(self, pieces: Sequence[Piece], progress: Callable[[], None]) -> int:
+        """Send a part of `pieces`, at least a byte, and return how many.
+
+        Args:
+            progress: called before each wait for the peer, to arm the stall deadline.
+        Raises:
+            trio.BrokenResourceError: the peer is gone.
+        Cancellation: an unknown amount was sent.
+        """
+
+    @abstractmethod
+    async def finish(self) -> None:
+        """Say that no more bytes come (half-close), where the transport can."""
+
+    @abstractmethod
+    async def close(self, *, reset: bool) -> None:
+        """Close at once; with `reset` so that the peer can't take it for a clean end."""
+
+    @abstractmethod
+    def acknowledge_soon(self) -> None:
+        """Ask that what was received is acknowledged without delay, where that means something."""
+
+
+class SocketTransport(Transport):
+    """A connected stream socket, TCP or Unix; it is made non-blocking and is owned from then on."""
+
+    def __init__(self, raw: socket.socket, peer: str) -> None:
+        raw.setblocking(False)
+        self.raw: socket.socket = raw
+        self.peer = peer
+        self._is_tcp = raw.family != socket.AF_UNIX
+        self._has_yielded = True
+
+    async def receive(self) -> bytes | bytearray | memoryview:
+        if not self._has_yielded:  # a peer that always has data must not starve the others
+            await trio.lowlevel.checkpoint()
+        self._has_yielded = False
+        while True:
+            try:
+                return _inbox_view[: self.raw.recv_into(_inbox)]
+            except (BlockingIOError, InterruptedError):
+                self._has_yielded = True
+                await trio.lowlevel.wait_readable(self.raw)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    async def send_some(self, pieces: Sequence[Piece], progress: Callable[[], None]) -> int:
+        while True:
+            try:
+                return self.raw.send(pieces[0]) if len(pieces) == 1 else self.raw.sendmsg(pieces)
+            except (BlockingIOError, InterruptedError):
+                progress()
+                await trio.lowlevel.wait_writable(self.raw)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    async def finish(self) -> None:
+        try:
+            self.raw.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise trio.BrokenResourceError(str(error)) from error
+
+    async def close(self, *, reset: bool) -> None:
+        trio.lowlevel.notify_closing(self.raw)
+        if reset and self._is_tcp:
+            try:
+                self.raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            except OSError:
+                pass  # already disconnected: there is nobody to mislead
+        self.raw.close()
+
+    def acknowledge_soon(self) -> None:
+        if self._is_tcp and _QUICK_ACK is not None:
+            self.raw.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
+
+
+class StreamTransport(Transport):
+    """Any Trio stream: TLS, or memory streams in tests."""
+
+    def __init__(self, stream: trio.abc.Stream, peer: str) -> None:
+        self._stream = stream
+        self.peer = peer
+
+    async def receive(self) -> bytes | bytearray | memoryview:
+        return await self._stream.receive_some(STREAM_BYTES)
+
+    async def send_some(self, pieces: Sequence[Piece], progress: Callable[[], None]) -> int:
+        data = b"".join(pieces)[:STREAM_BYTES]
+        progress()
+        await self._stream.send_all(data)
+        return len(data)
+
+    async def finish(self) -> None:
+        if isinstance(self._stream, trio.abc.HalfCloseableStream):
+            await self._stream.send_eof()
+
+    async def close(self, *, reset: bool) -> None:
+        await trio.aclose_forcefully(self._stream)
+
+    def acknowledge_soon(self) -> None:
+        pass  # not a thing of streams

@@ -1,0 +1,10 @@
+"""Stores keep complete generations; open ones live in `live` and `objects`.
+
+memory.py   the budget, least-recently-used eviction and expiry of what is kept in memory
+"""
+
+from __future__ import annotations
+
+from chunkstore.store.memory import MemoryStore
+
+__all__ = ["MemoryStore"]

@@ -1,0 +1,118 @@
+"""What memory keeps: the budget, who is evicted, who expires.
+
+The bytes stay where the ring put them; a generation that completes is *kept* here, not copied.
+The store decides, its owner acts: it takes victims and expired generations out of the namespace and
+then releases them. A generation's charge is given back when its bytes can really go, which is when
+its last reader has left.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from heapq import heapify, heappop, heappush
+
+from chunkstore.errors import CapacityError
+from chunkstore.objects import Generation, State
+
+__all__ = ["MemoryStore"]
+
+SMALL_BYTES = 64 * 1024
+"""Objects up to this size go last: an init segment must not fall to a flood of media."""
+
+
+class MemoryStore:
+    """The memory budget and the complete generations in it.
+
+    Args:
+        limit_bytes: payload plus 128 bytes a chunk, of open and complete generations together.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._large: OrderedDict[int, Generation] = OrderedDict()  # id -> least recently used first
+        self._small: OrderedDict[int, Generation] = OrderedDict()
+        self._expiring: list[tuple[float, int, Generation]] = []  # heap
+        self._stale = 0  # how many of the heap are no longer complete
+
+    def charge(self, generation: Generation) -> None:
+        """Charge what the generation's ring has grown by. Cost: O(1), no check (see `shortage`)."""
+        cost = generation.ring.charge_bytes()
+        self.used_bytes += cost - generation.charged_bytes
+        generation.charged_bytes = cost
+
+    def release(self, generation: Generation) -> None:
+        """Give back its charge, once nobody keeps, reads or writes its bytes."""
+        self.used_bytes -= generation.charged_bytes
+        generation.charged_bytes = 0
+
+    def victims(self, needed_bytes: int) -> Iterator[Generation]:
+        """What to evict until `needed_bytes` more fit: large ones first, oldest use first.
+
+        The caller must evict and release each before it asks for the next. Those being read are
+        passed over, since evicting them frees nothing; those whose policy says so never go.
+
+        Raises:
+            CapacityError: everything that may go is gone, and it still doesn't fit.
+        """
+        for queue in (self._large, self._small):
+            for _ in range(len(queue)):
+                if not self._is_short(needed_bytes):
+                    return
+                oldest = next(iter(queue.values()))
+                if oldest.readers:
+                    queue.move_to_end(oldest.id)
+                else:
+                    yield oldest
+        if self._is_short(needed_bytes):
+            raise CapacityError(needed_bytes, max(0, self.limit_bytes - self.used_bytes))
+
+    def _is_short(self, needed_bytes: int) -> bool:
+        return self.used_bytes + needed_bytes > self.limit_bytes
+
+    def keep(self, generation: Generation) -> None:
+        """Take a generation that has just become complete."""
+        if generation.policy.evict:
+            self._queue(generation)[generation.id] = generation
+        if generation.expires_at_s is not None:
+            heappush(self._expiring, (generation.expires_at_s, generation.id, generation))
+
+    def oldest(self) -> Generation | None:
+        """The complete generation to evict first, or None."""
+        for queue in (self._large, self._small):
+            for generation in queue.values():
+                return generation
+        return None
+
+    def touch(self, generation: Generation) -> None:
+        """It was read: it is now the most recently used."""
+        queue = self._queue(generation)
+        if generation.id in queue:
+            queue.move_to_end(generation.id)
+
+    def drop(self, generation: Generation) -> None:
+        """It is no longer complete (replaced, deleted, expired, evicted): don't offer it again."""
+        self._queue(generation).pop(generation.id, None)
+        if generation.expires_at_s is not None and generation.state is not State.EXPIRED:
+            self._stale += 1  # its deadline stays in the heap, until those are the majority
+            if self._stale > 64 + len(self._expiring) // 2:
+                self._expiring = [one for one in self._expiring if one[2].state is State.COMPLETE]
+                heapify(self._expiring)
+                self._stale = 0
+
+    def expired(self, now_s: float) -> Iterator[Generation]:
+        """Take the generations whose time is over, in order. Cost: O(log n) for each."""
+        while self._expiring and self._expiring[0][0] <= now_s:
+            generation = heappop(self._expiring)[2]
+            if generation.state is State.COMPLETE:
+                yield generation
+            else:
+                self._stale -= 1
+
+    def next_expiry_s(self) -> float | None:
+        """When `expired` has something again, or None."""
+        return self._expiring[0][0] if self._expiring else None
+
+    def _queue(self, generation: Generation) -> OrderedDict[int, Generation]:
+        return self._small if generation.ring.size_bytes <= SMALL_BYTES else self._large
