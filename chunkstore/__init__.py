@@ -6,6 +6,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
 
     __main__.py    calls cli
     cli/           the only place that reads argv, environment and settings files, and that prints
+    demo/          `chunkstore demo`: an encoder and players around an origin
     origin/        the origin's handlers, one per method
     server/        listeners, admission, the connection task, deadlines, drain: runs any handlers
     live/          the ring's async face: pump, edge, trio.Event hand-off

@@ -38,6 +38,7 @@ class Metrics:
         endings: answers by how they ended (`Ending.metric`).
         aborts: uploads that ended without being complete, by cause (`Abort.metric`).
         uploads_refused: PUTs answered before their body was read, by status code.
+        completed_idle: uploads that were taken for complete when they fell idle, by policy.
         evicted, expired: complete generations that went away so.
         holds_met, holds_unmet: GETs that waited for an object, by whether it appeared.
         connections, connections_refused: accepted, and turned away at the limit.
@@ -48,6 +49,7 @@ class Metrics:
         self.endings: Counter[str] = Counter()
         self.aborts: Counter[str] = Counter()
         self.uploads_refused: Counter[int] = Counter()
+        self.completed_idle = 0
         self.evicted = 0
         self.expired = 0
         self.holds_met = 0

@@ -118,13 +118,13 @@ class Generation:
     )
 
     def __init__(
-        self, key: str, generation_id: int, etag: str, policy: Policy, ring: Ring, created_s: float
+        self, key: str, generation_id: int, etag: str, policy: Policy, created_s: float
     ) -> None:
         self.key = key
         self.id = generation_id
         self.etag = etag
         self.policy = policy
-        self.ring = ring
+        self.ring = Ring()
         self.folder = parent(key)
         self.content_type = "application/octet-stream"
         self.created_s = created_s
@@ -229,14 +229,11 @@ class Namespace:
 
     # --- writing -------------------------------------------------------------------------------
 
-    def begin(
-        self, key: str, policy: Policy, *, created_s: float, expected_bytes: int | None = None
-    ) -> Generation:
+    def begin(self, key: str, policy: Policy, *, created_s: float) -> Generation:
         """Open a new generation of `key`; an open one is displaced (the newest wins)."""
         self._last_id += 1
         etag = f'"{self._boot}-{self._last_id:x}"'
-        ring = Ring(expected_bytes)
-        generation = Generation(key, self._last_id, etag, policy, ring, created_s)
+        generation = Generation(key, self._last_id, etag, policy, created_s)
         entry = self._entries.get(key)
         if entry is None:
             entry = self._entries[key] = Entry()

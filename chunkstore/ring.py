@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-__all__ = ["LAST_CHUNK", "Position", "Ring"]
+__all__ = ["CHUNK_COST_BYTES", "LAST_CHUNK", "Position", "Ring"]
 
 BLOCK_BYTES = 1 << 20
 """Largest block: big enough for one `sendmsg`, small enough that growing never stalls the loop."""
@@ -42,16 +42,11 @@ class Position:
 
 
 class Ring:
-    """Payload and chunk boundaries of one generation; single writer, many readers.
-
-    Args:
-        expected_bytes: the announced size, if any: it sizes the first block, nothing else.
-    """
+    """Payload and chunk boundaries of one generation; single writer, many readers."""
 
     __slots__ = (
         "_block",
         "_blocks",
-        "_expected",
         "_filled",
         "_starts",
         "ends",
@@ -59,8 +54,7 @@ class Ring:
         "size_bytes",
     )
 
-    def __init__(self, expected_bytes: int | None = None) -> None:
-        self._expected = expected_bytes or 0
+    def __init__(self) -> None:
         self._blocks: list[bytes | bytearray] = []
         self._starts: list[int] = []
         self._block = memoryview(b"")  # the block being filled
@@ -105,9 +99,9 @@ class Ring:
         return (waiting >= PUBLISH_BYTES or (chunk_end and is_exact)) and self.publish()
 
     def _grow(self, wanted_bytes: int) -> None:
-        # Blocks double with the object: a small one wastes little, a large one has few of them.
-        announced = self._expected - self.size_bytes
-        size = min(max(wanted_bytes, announced, self.size_bytes), BLOCK_BYTES)
+        # Blocks double with the object: a small one wastes little, a large one has few. What
+        # the client announced plays no part: it must not take memory that it doesn't fill.
+        size = min(max(wanted_bytes, self.size_bytes), BLOCK_BYTES)
         block = bytearray(size)
         self._block = memoryview(block)
         self._filled = 0

@@ -2,6 +2,7 @@
 
     options.py   flags made from the table of settings, and the settings they lead to
     serve.py     `chunkstore serve`: the live origin
+    demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
 
 Exit codes: 0 done, 1 failed, 2 wrong settings or input, 130 interrupted. What goes wrong is one
@@ -16,6 +17,7 @@ import click
 
 from chunkstore import __version__
 from chunkstore.cli.config import config
+from chunkstore.cli.demo import demo
 from chunkstore.cli.serve import serve
 from chunkstore.errors import ChunkstoreError, SettingsError
 
@@ -33,6 +35,7 @@ def cli() -> None:
 
 
 cli.add_command(serve)
+cli.add_command(demo)
 cli.add_command(config)
 
 

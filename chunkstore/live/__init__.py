@@ -1,7 +1,8 @@
 """The async face of ring and namespace: what waits, wakes and pushes.
 
     outlet.py      what a reader's connection must offer (the server's transports do)
-    broadcast.py   one open generation: the pump that pushes to all readers at the live edge
+    broadcast.py   one open generation, and the readers at its live edge
+    pump.py        the one task that pushes to all of them
     reader.py      one GET that follows an open generation: catches up, joins the edge, falls behind
     catalog.py     namespace + store + broadcasts: uploads, holds, expiry
 
@@ -16,6 +17,17 @@ from __future__ import annotations
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.catalog import Catalog, Upload
 from chunkstore.live.outlet import Outlet, Piece
+from chunkstore.live.pump import Pump
 from chunkstore.live.reader import Reader, cut_with, ending_of
 
-__all__ = ["Broadcast", "Catalog", "Outlet", "Piece", "Reader", "Upload", "cut_with", "ending_of"]
+__all__ = [
+    "Broadcast",
+    "Catalog",
+    "Outlet",
+    "Piece",
+    "Pump",
+    "Reader",
+    "Upload",
+    "cut_with",
+    "ending_of",
+]

@@ -1,13 +1,15 @@
 """One open generation and those who follow it at its live edge.
 
-The wake is what costs in a fan-out, not the copy. So readers at the edge are not woken at all: one
-task, the pump, waits for the writer and sends each new run of frames to all of them with raw
-non-blocking sends. Whom it can't send everything goes on in a task of its own and comes back.
+The wake is what costs in a fan-out, not the copy. So readers at the edge are not woken at all: the
+pump sends each new run of frames to all of them with raw non-blocking sends. Whom it can't send
+everything goes on in a task of its own and comes back.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import trio
@@ -16,12 +18,11 @@ from chunkstore.objects import Generation
 from chunkstore.ring import Position
 
 if TYPE_CHECKING:
+    from chunkstore.live.pump import Pump
     from chunkstore.live.reader import Reader
 
 __all__ = ["Broadcast"]
 
-SENDS_PER_YIELD = 64
-"""The pump lets others run after so many sends: half a millisecond of work."""
 PUSH_BYTES = 256 * 1024
 """Most payload of one push: bounds the frame that is made for it."""
 
@@ -31,42 +32,59 @@ class Broadcast:
 
     Args:
         generation: the open generation.
-        pumps: where the pump runs while there are readers at the edge.
+        pump: pushes to the readers at the edge.
+
+    Attributes:
+        grown: set at the next publication or change of state, and then replaced.
     """
 
-    __slots__ = ("_edge", "_is_pumping", "_pumps", "_pushed", "generation", "grown")
+    __slots__ = (
+        "_edge",
+        "_first",
+        "_frame",
+        "_is_due",
+        "_pump",
+        "_pushed",
+        "_round",
+        "generation",
+        "grown",
+    )
 
-    def __init__(self, generation: Generation, pumps: trio.Nursery) -> None:
+    def __init__(self, generation: Generation, pump: Pump) -> None:
         self.generation = generation
         self.grown = trio.Event()
-        """Set at the next publication or change of state, and then replaced."""
-        self._pumps = pumps
+        self._pump = pump
+        self._is_due = False
         self._edge: dict[Reader, socket.socket] = {}
-        self._is_pumping = False
-        self._pushed = 0  # frames before this index have been sent to all at the edge
+        self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
+        # The round under way: who hasn't been sent to yet, what is sent, its first frame's index.
+        self._round: Iterator[tuple[Reader, socket.socket]] | None = None
+        self._frame = b""
+        self._first = 0
 
     def wake(self) -> None:
         """Called after publishing: whoever waits looks at the ring again until at the edge."""
         grown, self.grown = self.grown, trio.Event()
         grown.set()
+        if self._edge and not self._is_due:
+            self._is_due = True
+            self._pump.add(self)
 
     @property
     def edge_index(self) -> int:
         """The frame index at which a reader is at the edge.
 
-        While a pump runs that is where the pump is, not the end of the ring: what lies between is
-        about to be pushed, and a reader that joins here gets it exactly once.
+        While readers are there that is how far the pump is, not the end of the ring: what lies
+        between is about to be pushed, and a reader that joins here gets it exactly once.
         """
-        return self._pushed if self._is_pumping else self.generation.ring.frame_count
+        is_followed = self._edge or self._round is not None
+        return self._pushed if is_followed else self.generation.ring.frame_count
 
     def join(self, reader: Reader, raw: socket.socket) -> None:
-        """Hand a reader that is exactly at the edge over to the pump (no await since it looked)."""
-        assert reader.at.index == self.edge_index
+        """Hand a reader that is exactly at the edge to the pump (no await since it looked)."""
+        self._pushed = self.edge_index
+        assert reader.at.index == self._pushed
         assert not reader.at.skip
-        if not self._is_pumping:
-            self._pushed = self.edge_index
-            self._is_pumping = True
-            self._pumps.start_soon(self._pump)
         self._edge[reader] = raw
         reader.is_at_edge = True
 
@@ -77,49 +95,54 @@ class Broadcast:
             reader.at.index = self._pushed
             self._edge.pop(reader, None)
 
-    async def _pump(self) -> None:
-        ring = self.generation.ring
-        try:
-            while self._edge:
-                if self.generation.is_cut or (ring.is_sealed and self._pushed == ring.frame_count):
-                    await self._release()
-                elif self._pushed < ring.frame_count:
-                    await self._push()
-                else:
-                    await self.grown.wait()
-        finally:
-            self._is_pumping = False
+    def push(self, limit: int) -> bool:
+        """Send what is new to at most `limit` readers at the edge, without waiting.
 
-    async def _push(self) -> None:
-        ring = self.generation.ring
-        first = self._pushed
-        at = Position(first)
-        frame = b"".join(ring.pieces(at, ring.frame_count, PUSH_BYTES))
-        size = len(frame)
-        ring.advance(at, size)
-        self._pushed = at.index
-        # Who joins while this round yields has everything up to `_pushed`: it waits for the next.
-        readers, self._edge = self._edge, {}
-        for count, (reader, raw) in enumerate(readers.items(), 1):
-            if reader.is_at_edge:
+        Returns:
+            False if there is more to push; True, and it must be added to the pump anew.
+        """
+        if self._round is None and not self._begin_round():
+            self._is_due = False
+            return True
+        assert self._round is not None
+        frame, size, edge = self._frame, len(self._frame), self._edge
+        count = 0
+        for reader, raw in islice(self._round, limit):
+            count += 1
+            if not reader.is_at_edge:
+                continue  # it left since the round began
+            sent = 0
+            if size:
                 try:
                     sent = raw.send(frame)
-                except (BlockingIOError, InterruptedError):
-                    sent = 0
                 except OSError:
-                    sent = 0  # its own task meets the same error, and reports it
-                if sent == size:
-                    self._edge[reader] = raw
-                else:
-                    reader.fall_behind(first, sent)
-            if not count % SENDS_PER_YIELD:
-                await trio.lowlevel.checkpoint()
+                    sent = 0  # full, or broken: its own task meets the same and knows what to do
+            if size and sent == size:
+                edge[reader] = raw
+            else:
+                reader.fall_behind(self._first, sent)
+        if count < limit:
+            self._round = None
+            self._frame = b""
+        return False
 
-    async def _release(self) -> None:
-        """Wake all readers at the edge: there is nothing more to push."""
-        readers, self._edge = self._edge, {}
-        for count, reader in enumerate(readers, 1):
-            if reader.is_at_edge:
-                reader.fall_behind(self._pushed, 0)
-            if not count % SENDS_PER_YIELD:
-                await trio.lowlevel.checkpoint()
+    def _begin_round(self) -> bool:
+        """Make the frame for all at the edge; False if there is nothing new for them.
+
+        Once the generation has ended there is nothing to send but they must be let go: a round
+        with an empty frame.
+        """
+        ring = self.generation.ring
+        has_ended = self.generation.is_cut or (ring.is_sealed and self._pushed == ring.frame_count)
+        if not self._edge or not (has_ended or self._pushed < ring.frame_count):
+            return False
+        self._first = self._pushed
+        if not has_ended:
+            at = Position(self._first)
+            self._frame = b"".join(ring.pieces(at, ring.frame_count, PUSH_BYTES))
+            ring.advance(at, len(self._frame))
+            self._pushed = at.index
+        # Who joins while the round is under way has all up to `_pushed`: it isn't part of it.
+        self._round = iter(self._edge.items())
+        self._edge = {}
+        return True

@@ -9,6 +9,7 @@ import trio
 
 from chunkstore.errors import CapacityError
 from chunkstore.live.broadcast import Broadcast
+from chunkstore.live.pump import Pump
 from chunkstore.metrics import Metrics
 from chunkstore.objects import Abort, Generation, Namespace
 from chunkstore.policy import Policy
@@ -49,13 +50,14 @@ class Catalog:
         self._broadcasts: dict[int, Broadcast] = {}
         self._held: dict[str, tuple[trio.Event, int]] = {}
         self._waiter_count = 0
-        self._pumps: trio.Nursery | None = None
+        self._pump = Pump()
         self._sooner = trio.Event()
         self.is_draining = False
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Be the home of pumps and of expiry until cancelled."""
-        async with trio.open_nursery() as self._pumps:
+        """Push to live readers, and expire what is due, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._pump.run)
             task_status.started()
             await self._expire()
 
@@ -147,19 +149,18 @@ class Catalog:
             CapacityError: only open generations (or what may not be evicted) are left.
         """
         self.make_room(needed_bytes)
-        if len(self.namespace) >= self._max_objects and self.namespace.entry(key) is None:
+        if self.namespace.entry(key) is not None:
+            return
+        while len(self.namespace) >= self._max_objects:  # a victim's name stays if it is written
             victim = self.store.oldest()
             if victim is None:
                 raise CapacityError(1, 0)
             self._evict(victim)
 
-    def begin(self, key: str, policy: Policy, expected_bytes: int | None) -> Upload:
+    def begin(self, key: str, policy: Policy) -> Upload:
         """Open a generation of `key` (after `reserve`); an open one of it is displaced."""
-        generation = self.namespace.begin(
-            key, policy, created_s=time.time(), expected_bytes=expected_bytes
-        )
-        assert self._pumps is not None, "the catalog is not running"
-        broadcast = Broadcast(generation, self._pumps)
+        generation = self.namespace.begin(key, policy, created_s=time.time())
+        broadcast = Broadcast(generation, self._pump)
         self._broadcasts[generation.id] = broadcast
         generation.watch(lambda: self._ended(broadcast))
         return Upload(self, broadcast)
@@ -291,6 +292,7 @@ class Upload:
 
     def commit(self) -> bool:
         """The body is whole: the generation is complete. Whether it replaced another one."""
+        self.publish()
         return self._catalog.committed(self.generation)
 
     def abort(self, cause: Abort) -> None:

@@ -15,6 +15,8 @@ from chunkstore.ring import Position
 
 __all__ = ["Reader", "cut_with", "ending_of"]
 
+FIRST_BYTES = 64 * 1024
+"""As below, for the first send: in a storm of joins all get their first bytes early."""
 GATHER_BYTES = 256 * 1024
 """Most payload that one gathered send of a reader behind the edge takes."""
 
@@ -84,21 +86,21 @@ class Reader:
     async def _catch_up(self) -> None:
         generation, at = self._broadcast.generation, self.at
         ring = generation.ring
-        is_first = True
+        limit_bytes = FIRST_BYTES
         while not generation.is_cut:
             pieces: list[Piece] = [self._head] if self._head else []
             if at.index < self._broadcast.edge_index:
-                pieces += ring.pieces(at, self._broadcast.edge_index, GATHER_BYTES)
+                pieces += ring.pieces(at, self._broadcast.edge_index, limit_bytes)
             if not pieces:
                 return
-            if not is_first:
+            if limit_bytes == GATHER_BYTES:  # not the first
                 await trio.lowlevel.checkpoint()
-            is_first = False
             sent = await self._outlet.send_some(pieces)
             if self._head:
                 sent -= len(self._head)
                 self._head = self._head[sent:] if sent < 0 else b""
             ring.advance(at, max(sent, 0))
+            limit_bytes = GATHER_BYTES
 
     def fall_behind(self, index: int, sent_bytes: int) -> None:
         """The pump lets go of it, `sent_bytes` into frame `index`; its own task goes on there."""

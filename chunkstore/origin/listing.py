@@ -13,6 +13,7 @@ from chunkstore.errors import PathError
 from chunkstore.objects import Generation, Namespace
 from chunkstore.origin.fields import NO_STORE
 from chunkstore.paths import encode_key, parse_prefix
+from chunkstore.ring import LAST_CHUNK
 from chunkstore.server import Exchange
 from chunkstore.wire import field_block
 
@@ -104,7 +105,7 @@ class Listing:
             page = self._namespace.page(prefix, after, query.delimiter, PAGE_COUNT)
             after = page.next_after
         last = writer.items(page.items) + writer.end(None)
-        await exchange.send([_frame(last) + b"0\r\n\r\n"])
+        await exchange.send([_frame(last) + LAST_CHUNK])
         exchange.finish()
 
 

@@ -34,7 +34,7 @@ from chunkstore.wire import (
 
 __all__ = ["Reading"]
 
-JOIN_BYTES = 64 * 1024
+JOIN_BYTES = 16 * 1024
 """Bodies up to this size go out in one buffer with their head: cheaper than gathering."""
 SLICE_BYTES = 1 << 20
 """Larger ones go out in gathered sends of so much."""
@@ -138,12 +138,10 @@ class Reading:
             modified_s = int(generation.modified_s)
             if if_range_matches(fields, etag=generation.etag, modified_s=modified_s):
                 spec = parse_range(fields.get("range"))
-        if not generation.is_open:
-            await self._answer_complete(exchange, generation, spec)
-            return
+        answer = self._answer_open if generation.is_open else self._answer_complete
         self._catalog.enter(generation)
         try:
-            await self._answer_open(exchange, generation, spec)
+            await answer(exchange, generation, spec)
         finally:
             self._catalog.leave(generation)
 
@@ -188,7 +186,7 @@ class Reading:
         ring = generation.ring
         part = resolve_open(spec, ring.end)
         awaited = part.offset if isinstance(part, Wait) else None
-        if isinstance(part, Whole) and exchange.request.http_1_0:
+        if exchange.request.http_1_0 and not isinstance(part, Slice):
             awaited = 1 << 62  # HTTP/1.0 has no chunked: it waits for the whole
         if awaited is not None:
             if not self._catalog.can_wait:
@@ -206,8 +204,7 @@ class Reading:
             await self._send(exchange, generation, 206, fields, part.start, part.stop)
         elif isinstance(part, Streamed):
             fields = generation_fields(generation, is_partial=True)
-            wanted = f"bytes {part.start}-{2**53 - 1}/*"
-            fields += field_block([("Content-Range", wanted)])
+            fields += field_block([("Content-Range", content_range(part, None))])
             await self._follow(exchange, generation, 206, fields, part.start)
         else:
             await self._follow(exchange, generation, 200, generation_fields(generation), 0)
@@ -244,17 +241,13 @@ class Reading:
             await exchange.send([b"".join([head, *ring.views(start, stop)])])
             exchange.finish()
             return
-        self._catalog.enter(generation)
-        try:
-            with cut_with(generation) as scope:
-                await exchange.send([head])
-                while start < stop:
-                    upto = min(start + SLICE_BYTES, stop)
-                    await exchange.send(ring.views(start, upto))
-                    start = upto
-                    await trio.lowlevel.checkpoint()
-                exchange.finish()
-            if scope.cancelled_caught:
-                exchange.ending = ending_of(generation)
-        finally:
-            self._catalog.leave(generation)
+        with cut_with(generation) as scope:
+            await exchange.send([head])
+            while start < stop:
+                upto = min(start + SLICE_BYTES, stop)
+                await exchange.send(ring.views(start, upto))
+                start = upto
+                await trio.lowlevel.checkpoint()
+            exchange.finish()
+        if scope.cancelled_caught:
+            exchange.ending = ending_of(generation)

@@ -54,13 +54,14 @@ class Writing:
             self._catalog.metrics.uploads_refused[status] += 1
             await exchange.refuse(status, detail, _RETRY if status == 503 else b"")
             return
-        await exchange.continue_if_asked()
         key = parse_key(exchange.request.path)
         fields = exchange.request.fields
-        upload = self._catalog.begin(key, self._policies.for_key(key), fields.content_length)
+        upload = self._catalog.begin(key, self._policies.for_key(key))
         upload.generation.content_type = content_type_of(key, fields.get("content-type"))
         cause = Abort.WRITER_GONE
         try:
+            # The decision holds from here: nobody else can have been let in during the send.
+            await exchange.continue_if_asked()
             cause = await self._receive(exchange, upload) or cause
         except trio.Cancelled:
             cause = Abort.DRAIN

@@ -203,7 +203,7 @@ class Connection:
         protocol, settings = self.protocol, self.server.settings
         if protocol.is_sending:  # the answer was cut
             raise trio.BrokenResourceError("the answer could not be finished")
-        if protocol.has_body and protocol.keep_alive:
+        if protocol.has_body and protocol.may_persist:
             # Encoders exit when their connection is closed, so an early answer doesn't close it.
             self.arm(settings.discard_s, Ending.TIMEOUT)
             left = settings.max_object_bytes

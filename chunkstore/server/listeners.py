@@ -30,6 +30,8 @@ class Listener(NamedTuple):
 
     def close(self) -> None:
         """Stop listening; a Unix socket's name is removed."""
+        if self.raw.fileno() < 0:
+            return  # closed before, and the name may be another process's by now
         self.raw.close()
         if self.unix_path and os.path.exists(self.unix_path):
             os.unlink(self.unix_path)

@@ -83,7 +83,8 @@ class Server:
 
     def ended(self, exchange: Exchange) -> None:
         """An answer ended: count it and log it."""
-        self.metrics.responses[exchange.status] += 1
+        if exchange.status:  # else the client left before its answer began
+            self.metrics.responses[exchange.status] += 1
         self.metrics.endings[exchange.ending.metric] += 1
         if self.log.is_on:
             self.log.request(

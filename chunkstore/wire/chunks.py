@@ -151,6 +151,7 @@ class ChunkScanner:
         Cost: O(chunks), not O(bytes).
         """
         position, stop, chunks = start, len(data), 0
+        began_in_trailers = self.in_trailers
         while position < stop and self.part is not Part.END and self.refusal is None:
             if self.part is Part.DATA:
                 taken = min(self._size, stop - position)
@@ -165,7 +166,7 @@ class ChunkScanner:
                 chunks += 1
             ahead = self._jump(data, position)
             position = ahead or self._step(data, position, stop)
-            if self.part is Part.TRAILER and chunks:
+            if self.in_trailers and not began_in_trailers:
                 break
         return position
 

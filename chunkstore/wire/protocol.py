@@ -36,8 +36,8 @@ _BODYLESS: Final = frozenset({204, 304})
 
 # The request lines that nearly all requests have; any other takes the long way and may be as good.
 _ORDINARY_LINE: Final = re.compile(
-    r"(?!CONNECT )([-!#$%&'*+.^_`|~0-9a-zA-Z]{1,32}) ((/[!\x22\x24-\x3e\x40-\x7e]*)(?:\?([!\x22\x24-\x7e]*))?)"
-    r" HTTP/1\.1"
+    r"(?!CONNECT )([-!#$%&'*+.^_`|~0-9a-zA-Z]{1,32}) "
+    r"((/[!\x22\x24-\x3e\x40-\x7e]*)(?:\?([!\x22\x24-\x7e]*))?) HTTP/1\.1"
 )
 
 
@@ -111,9 +111,12 @@ class ServerProtocol:
     @property
     def keep_alive(self) -> bool:
         """The connection may carry another request once this exchange's response is whole."""
-        if self._close or self._reading not in (Reading.HEAD, Reading.NEXT_EXCHANGE):
-            return False
-        return self._request is None or self._request.fields.keep_alive
+        return self._reading in (Reading.HEAD, Reading.NEXT_EXCHANGE) and self.may_persist
+
+    @property
+    def may_persist(self) -> bool:
+        """Neither side asked to close after this exchange, and no input was refused."""
+        return not self._close and (self._request is None or self._request.fields.keep_alive)
 
     @property
     def is_sending(self) -> bool:
@@ -250,7 +253,9 @@ class ServerProtocol:
         while (event := self._body.next()) is None:
             if self._buffer is None:
                 return self._at_end_of_input()
-            self._consume(self._body.feed(self._buffer, self._position))
+            taken = self._body.feed(self._buffer, self._position)
+            assert taken > self._position, "a body that isn't over takes what there is"
+            self._consume(taken)
         self._waits = False
         if isinstance(event, Refusal):
             return self._refuse(event)

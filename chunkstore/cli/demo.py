@@ -1,0 +1,59 @@
+"""`chunkstore demo`: see it run, with a real encoder, before anything is set up."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from chunkstore.errors import SettingsError
+
+if TYPE_CHECKING:
+    from chunkstore.demo import Display
+
+__all__ = ["demo"]
+
+_PLAYERS_MAX = 1000
+
+
+@click.command()
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0.1, max=86400),
+    metavar="N",
+    help="End after so many seconds of stream.  [default: not before Ctrl-C]",
+)
+@click.option(
+    "--players",
+    type=click.IntRange(1, _PLAYERS_MAX),
+    metavar="N",
+    default=1,
+    show_default=True,
+    help="How many players follow the stream.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one line of JSON at the end.")
+def demo(seconds: float | None, players: int, as_json: bool) -> int:
+    """Encode a test picture, serve it, follow it, and show how fast bytes pass.
+
+    Starts an origin on a free port and ffmpeg, which PUTs low-latency DASH to it in real time;
+    players read every segment while it is written. Latency is from a chunk's last byte arriving at
+    the origin to a player having the chunk.
+    """
+    try:
+        from chunkstore import demo as room
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("rich", "imageio_ffmpeg"):
+            raise
+        detail = f"{error.name} is not installed: pip install 'chunkstore[demo]'"
+        raise SettingsError("demo", detail) from error
+
+    display: Display
+    if as_json:
+        display = room.JsonDisplay(click.echo, lambda line: click.echo(line, err=True))
+    elif sys.stdout.isatty():
+        display = room.TableDisplay()
+    else:
+        display = room.LinesDisplay(click.echo)
+    room.run(seconds=seconds, player_count=players, display=display)
+    return 0
