@@ -15,6 +15,7 @@ complete one. Whoever must act on a change of state (the writer, the readers) re
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
 from enum import Enum
@@ -367,7 +368,8 @@ class Namespace:
 
 def _successor(prefix: str) -> str:
     """The least string greater than all that start with `prefix`."""
-    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
+    kept = prefix.rstrip(chr(sys.maxunicode))
+    return kept[:-1] + chr(ord(kept[-1]) + 1)
 
 
 def _remember(times: OrderedDict[str, float], name: str, now_s: float) -> None:

@@ -32,7 +32,7 @@ class Piece(NamedTuple):
     is_chunk_end: bool
 
 
-class Client:
+class Client(trio.abc.AsyncResource):
     """One connection at a time to one server; made when needed, kept as long as it lasts."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -51,11 +51,10 @@ class Client:
             CutError: there is no server, or it closed without an answer.
         Cancellation: the connection must be closed.
         """
-        if self._stream is not None and self._http.our_state is h11.DONE:
-            if self._http.their_state is h11.DONE:
-                self._http.start_next_cycle()
-            else:
-                await self.close()
+        if self._http.our_state is self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        else:
+            await self.aclose()
         fields = [("Host", f"{self._host}:{self._port}")]
         if wait_s is not None:
             fields.append(("Prefer", f"wait={wait_s}"))
@@ -67,7 +66,7 @@ class Client:
             data = (self._http.send(request) or b"") + (self._http.send(h11.EndOfMessage()) or b"")
             await self._stream.send_all(data)
         except (OSError, trio.BrokenResourceError) as error:
-            await self.close()
+            await self.aclose()
             raise CutError(f"no connection to {self._host}:{self._port}: {error}") from error
         while True:
             event = await self._next_event()
@@ -95,7 +94,7 @@ class Client:
             pieces.append(piece.data)
         return b"".join(pieces)
 
-    async def close(self) -> None:
+    async def aclose(self) -> None:
         """Close the connection at once, if there is one."""
         if self._stream is not None:
             await trio.aclose_forcefully(self._stream)
@@ -114,5 +113,5 @@ class Client:
                     assert isinstance(event, h11.Event)
                     return event
         except (CutError, h11.RemoteProtocolError, trio.BrokenResourceError) as error:
-            await self.close()
+            await self.aclose()
             raise CutError(f"the answer was cut: {error}") from error

@@ -48,17 +48,13 @@ class Player:
         Raises:
             ValueError: the MPD is not one: a half one must never be shown.
         """
-        async with trio.open_nursery() as nursery:
-            client = Client(self._host, self._port)
-            try:
-                while not self._is_ending:
-                    for track in await self._read_manifest(client):
-                        if track.id not in self._tracks:
-                            nursery.start_soon(self._follow, track)
-                        self._tracks[track.id] = track
-                    await trio.sleep(MANIFEST_EVERY_S if self._tracks else RETRY_S)
-            finally:
-                await client.close()
+        async with trio.open_nursery() as nursery, Client(self._host, self._port) as client:
+            while not self._is_ending:
+                for track in await self._read_manifest(client):
+                    if track.id not in self._tracks:
+                        nursery.start_soon(self._follow, track)
+                    self._tracks[track.id] = track
+                await trio.sleep(MANIFEST_EVERY_S if self._tracks else RETRY_S)
 
     async def _read_manifest(self, client: Client) -> list[Track]:
         try:
@@ -71,8 +67,7 @@ class Player:
     async def _follow(self, track: Track) -> None:
         """Read a representation: its initialization segment, then one segment after the other."""
         self._figures.readers += 1
-        client = Client(self._host, self._port)
-        try:
+        async with Client(self._host, self._port) as client:
             if not await self._read(client, track.init_path) and not self._is_ending:
                 self._figures.missed += 1
             number = track.number_at(time.time())
@@ -88,8 +83,6 @@ class Player:
                     number = self._after_missing(track, number)
                     if time.perf_counter() - asked_s < RETRY_S:
                         await trio.sleep(RETRY_S)
-        finally:
-            await client.close()
 
     def _after_missing(self, track: Track, number: int) -> int:
         """What to ask for next: the same again as long as it can still come."""

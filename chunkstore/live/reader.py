@@ -70,6 +70,9 @@ class Reader:
             if raw is None:
                 await self._broadcast.grown.wait()
                 continue
+            if self.at.index > self._broadcast.edge_index:
+                await trio.lowlevel.checkpoint()  # it began in what the pump is about to push
+                continue
             with trio.CancelScope() as self._parked:
                 self._broadcast.join(self, raw)
                 try:
@@ -89,8 +92,10 @@ class Reader:
         limit_bytes = FIRST_BYTES
         while not generation.is_cut:
             pieces: list[Piece] = [self._head] if self._head else []
-            if at.index < self._broadcast.edge_index:
-                pieces += ring.pieces(at, self._broadcast.edge_index, limit_bytes)
+            # Without a raw socket there is no pump to leave the newest frames to.
+            edge = ring.frame_count if self._outlet.raw is None else self._broadcast.edge_index
+            if at.index < edge:
+                pieces += ring.pieces(at, edge, limit_bytes)
             if not pieces:
                 return
             if limit_bytes == GATHER_BYTES:  # not the first

@@ -118,19 +118,24 @@ class Writing:
     async def _receive(self, exchange: Exchange, upload: Upload) -> Abort | None:
         """Take the body in and answer; the cause if the upload did not become complete."""
         connection, policy = exchange.connection, upload.generation.policy
+        ended: Abort | Refusal | None = Abort.IDLE  # what it stays if the scope is cancelled
         with trio.CancelScope() as scope:
             upload.generation.watch(scope.cancel)  # displaced or deleted while it waits for bytes
-            cause = await self._receive_body(exchange, upload, scope)
+            ended = await self._receive_body(exchange, upload, scope)
             upload.generation.unwatch(scope.cancel)
         connection.disarm()
         if scope.cancelled_caught:
-            cause = Abort.IDLE
             exchange.ending = Ending.COMPLETE  # the answer will be
-        cause = upload.generation.abort or cause  # displaced or deleted, perhaps at the last byte
+        if isinstance(ended, Refusal):
+            upload.abort(Abort.BAD_FRAMING)
+            await exchange.refuse(ended.status, ended.detail)
+            return Abort.BAD_FRAMING
+        cause = upload.generation.abort or ended  # displaced or deleted, perhaps at the last byte
         if cause is Abort.IDLE:
             connection.protocol.close_after()
             if policy.on_idle == "complete":
                 cause = None
+                self._catalog.metrics.completed_idle += 1
         entry = self._catalog.namespace.entry(upload.generation.key)
         if cause is None and self._condition_fails(
             exchange.request.fields, entry.complete if entry else None
@@ -142,13 +147,12 @@ class Writing:
         upload.abort(cause)
         if cause is Abort.WRITER_GONE:
             raise trio.BrokenResourceError(cause.text)
-        if cause is not Abort.BAD_FRAMING:  # that one was answered where its detail was known
-            await exchange.refuse(cause.status, cause.text)
+        await exchange.refuse(cause.status, cause.text)
         return cause
 
     async def _receive_body(
         self, exchange: Exchange, upload: Upload, scope: trio.CancelScope
-    ) -> Abort | None:
+    ) -> Abort | Refusal | None:
         """Append the body as it comes; None when it is whole."""
         connection, policy = exchange.connection, upload.generation.policy
         idle_s = policy.upload_idle_s or self._settings.upload_idle_s
@@ -168,9 +172,7 @@ class Writing:
                 if cause is not None:
                     return cause
             elif type(event) is Refusal:
-                upload.abort(Abort.BAD_FRAMING)
-                await exchange.refuse(event.status, event.detail)
-                return Abort.BAD_FRAMING
+                return event
             elif type(event) is not EndOfBody:
                 return Abort.WRITER_GONE
         return None

@@ -18,6 +18,7 @@ from chunkstore.wire import (
     Closed,
     Data,
     EndOfBody,
+    Event,
     NoLength,
     Refusal,
     Request,
@@ -33,6 +34,8 @@ __all__ = ["Connection"]
 
 PIPELINED_BYTES = 64 * 1024
 """What a client may send ahead while it follows an open object; then it isn't read any more."""
+EVENTS_PER_YIELD = 32
+"""Others run after so many events: one receive may bring thousands of tiny chunks or requests."""
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
 """After the last answer the peer's bytes are read for so long, so that no reset destroys it."""
@@ -45,6 +48,7 @@ class Connection:
 
     __slots__ = (
         "_deadline_scope",
+        "_event_count",
         "_exchange",
         "_expiry",
         "_is_head_timed",
@@ -64,6 +68,7 @@ class Connection:
         self._deadline_scope = self._scope
         self._expiry = Ending.TIMEOUT
         self._is_head_timed = False
+        self._event_count = 0
         self._exchange: Exchange | None = None
 
     # --- deadlines -----------------------------------------------------------------------------
@@ -119,12 +124,22 @@ class Connection:
     async def watch(self) -> NoReturn:
         """Wait until the client leaves; what it sends is kept for its next request, bounded."""
         while self.protocol.buffered_bytes < PIPELINED_BYTES:
-            data = await self.transport.receive()
+            data = await self.transport.receive(PIPELINED_BYTES)
             if not data:
                 raise trio.BrokenResourceError("the client closed its end")
             self.protocol.receive(data)
         await trio.sleep_forever()
         raise AssertionError("unreachable")
+
+    async def next_event(self) -> Event:
+        """What `ServerProtocol.next_event` gives, letting others run now and then.
+
+        Cancellation: nothing is lost.
+        """
+        self._event_count += 1
+        if not self._event_count % EVENTS_PER_YIELD:
+            await trio.lowlevel.checkpoint()
+        return self.protocol.next_event()
 
     # --- the life of a connection --------------------------------------------------------------
 
@@ -146,7 +161,7 @@ class Connection:
     async def _serve_requests(self) -> None:
         protocol, settings = self.protocol, self.server.settings
         while True:
-            event = protocol.next_event()
+            event = await self.next_event()
             if event is NEED_DATA:
                 if not protocol.head_started:
                     if self.server.is_draining:
@@ -157,7 +172,7 @@ class Connection:
                 ):  # counted from the head's first byte, not from its last
                     self._is_head_timed = True
                     self.arm(settings.header_timeout_s, Ending.TIMEOUT)
-                protocol.receive(await self.transport.receive())
+                protocol.receive(await self.transport.receive(PIPELINED_BYTES))
             elif type(event) is Request:
                 self._is_head_timed = False
                 self.deadline_s = math.inf
@@ -171,6 +186,9 @@ class Connection:
                 return
             else:
                 assert type(event) is Closed
+                if not event.clean:
+                    protocol.give_up()
+                    await self._refuse(Refusal(400, "the request's head ended before its end"))
                 return
 
     async def _exchange_one(self, request: Request) -> None:
@@ -208,7 +226,7 @@ class Connection:
             self.arm(settings.discard_s, Ending.TIMEOUT)
             left = settings.max_object_bytes
             while left >= 0 and protocol.has_body:
-                event = protocol.next_event()
+                event = await self.next_event()
                 if event is NEED_DATA:
                     protocol.receive(await self.transport.receive())
                 elif type(event) is Data:
@@ -220,7 +238,6 @@ class Connection:
 
     async def _refuse(self, refusal: Refusal) -> None:
         await self._send_last(refusal.status, refusal.detail)
-        self.server.refused(self, refusal.status, refusal.detail)
         await self._linger()
 
     async def _time_out(self) -> None:
@@ -229,9 +246,9 @@ class Connection:
         self.protocol.give_up()
         with trio.move_on_after(LAST_WORD_S):
             await self._send_last(408, detail)
-        self.server.refused(self, 408, detail)
 
     async def _send_last(self, status: int, detail: str) -> None:
+        self.server.refused(self, status, detail)  # first: the client may be gone
         left = memoryview(self.server.problem_bytes(self, status, detail))
         while left:
             left = left[await self.send_some([left]) :]

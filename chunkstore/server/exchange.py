@@ -102,11 +102,12 @@ class Exchange:
             trio.BrokenResourceError: the client is gone.
         Cancellation: nothing is lost.
         """
-        protocol = self.connection.protocol
+        connection = self.connection
         while True:
-            event = protocol.next_event()
+            event = await connection.next_event()
             if event is NEED_DATA:
-                protocol.receive(await self.connection.transport.receive())
+                connection.protocol.receive(await connection.transport.receive())
+                connection.transport.acknowledge_soon()
             else:
                 assert not isinstance(event, Need | Request)
                 return event

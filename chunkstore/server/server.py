@@ -20,6 +20,8 @@ __all__ = ["Server"]
 
 KNOWN_METHODS = frozenset(("PATCH", "TRACE", "PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE"))
 """Methods that exist (RFC 9110, RFC 5789, RFC 4918) but are nobody's here: 405 and not 501."""
+TURN_AWAY_S = 1.0
+"""How long what a connection beyond the limit sends is read, so that it gets its answer."""
 RETRY_AFTER = field_block([("Retry-After", "1")])
 
 
@@ -122,12 +124,19 @@ class Server:
             self.metrics.connections_refused += 1
             self._tasks.start_soon(self._turn_away, transport)
         else:
-            self._tasks.start_soon(self.serve, transport)
+            # Counted before its task runs: a burst of accepts must not pass the limit.
+            self._tasks.start_soon(self._serve, self._track(transport))
 
     async def serve(self, transport: Transport) -> None:
         """Serve one connection to its end."""
+        await self._serve(self._track(transport))
+
+    def _track(self, transport: Transport) -> Connection:
         connection = Connection(self, transport)
         self.connections.add(connection)
+        return connection
+
+    async def _serve(self, connection: Connection) -> None:
         try:
             await connection.serve()
         finally:
@@ -149,6 +158,12 @@ class Server:
             transport.raw.shutdown(1)
         except OSError:
             pass  # it left before it was told
+        with trio.move_on_after(TURN_AWAY_S):  # else what it sent makes the close a reset
+            try:
+                while await transport.receive():
+                    pass
+            except trio.BrokenResourceError:
+                pass  # it left
         await transport.close(reset=False)
 
     # --- life ----------------------------------------------------------------------------------

@@ -68,8 +68,8 @@ class Body:
         """Give the next event; None if more must be fed."""
         try:
             event = self._connection.next_event()
-        except h11.RemoteProtocolError as error:
-            return Refusal(400, f"The body's framing is wrong: {error}.")
+        except h11.RemoteProtocolError:
+            return Refusal(400, "The body's framing is wrong.")
         if isinstance(event, h11.Data):
             self._held_bytes -= len(event.data)
             return Data(event.data, event.chunk_end)

@@ -40,6 +40,7 @@ _HOST: Final = re.compile(
 _LARGEST_PORT: Final = 65535
 _LONG_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*[0-9]{20,}[ \t]*\r", re.IGNORECASE)
 _LENGTH_DIGITS: Final = 19
+_QUOTED_CHARACTERS: Final = 120
 
 # h11 is only fed whole heads; what it may hold of a body is a chunk's size line, which is bounded
 # elsewhere.
@@ -258,8 +259,9 @@ def parse_fields(
     except h11.RemoteProtocolError as error:
         if _LONG_LENGTH.search(head):
             raise RemoteProtocolError("Content-Length is absurdly large.", 413) from error
-        status = error.error_status_hint
-        raise RemoteProtocolError(f"The request's head is wrong: {error}.", status) from error
+        # h11 quotes the line that is wrong, however long.
+        detail = f"The request's head is wrong: {str(error)[:_QUOTED_CHARACTERS]}."
+        raise RemoteProtocolError(detail, error.error_status_hint) from error
     assert isinstance(request, h11.Request)
     values: dict[str, str] = {}
     for raw_name, raw_value in request.headers.raw_items():

@@ -1,6 +1,6 @@
 """One connection's HTTP/1.1, server side: bytes in, events out, heads to send.
 
-The input is a sequence of heads and bodies (`Reading`), the output a response to each
+The input is a sequence of heads and bodies (`states.Reading`), the output a response to each
 (`states.Reply`); the two halves move apart within one exchange only: an answer may precede the end
 of the body it answers. h11 exists only while a head is parsed and a body read. A connection that
 waits owns a few words.
@@ -9,7 +9,6 @@ waits owns a few words.
 from __future__ import annotations
 
 import re
-from enum import IntEnum
 from typing import Final
 
 from chunkstore.errors import LocalProtocolError, RemoteProtocolError
@@ -27,7 +26,7 @@ from chunkstore.wire.fields import FieldMemo
 from chunkstore.wire.head import HeadScan, RequestLine, parse_fields
 from chunkstore.wire.limits import WireLimits
 from chunkstore.wire.response import STATUS_LINES, NoLength
-from chunkstore.wire.states import Reply, Step, advance
+from chunkstore.wire.states import Reading, Reply, Step, advance
 
 __all__ = ["ServerProtocol"]
 
@@ -39,16 +38,6 @@ _ORDINARY_LINE: Final = re.compile(
     r"(?!CONNECT )([-!#$%&'*+.^_`|~0-9a-zA-Z]{1,32}) "
     r"((/[!\x22\x24-\x3e\x40-\x7e]*)(?:\?([!\x22\x24-\x7e]*))?) HTTP/1\.1"
 )
-
-
-class Reading(IntEnum):
-    """What the next byte of input belongs to."""
-
-    HEAD = 0
-    BODY = 1
-    NEXT_EXCHANGE = 2  # the request is whole: wait for the response's end
-    NOTHING = 3  # refused or given up: dropped
-    CLOSED = 4  # EOF was met
 
 
 class ServerProtocol:

@@ -1,7 +1,7 @@
-"""Our half of an exchange as a table: what may be written, and when.
+"""The two halves of an exchange: what is read, and as a table, what may be written and when.
 
-The states have h11's names, and the table is h11's server half without switching protocols. A pair
-that is missing is a mistake of this program.
+The states of our half have h11's names, and the table is h11's server half without switching
+protocols. A pair that is missing is a mistake of this program.
 """
 
 from __future__ import annotations
@@ -12,7 +12,17 @@ from typing import Final
 
 from chunkstore.errors import LocalProtocolError
 
-__all__ = ["TRANSITIONS", "Reply", "Step", "advance"]
+__all__ = ["TRANSITIONS", "Reading", "Reply", "Step", "advance"]
+
+
+class Reading(IntEnum):
+    """What the next byte of input belongs to."""
+
+    HEAD = 0
+    BODY = 1
+    NEXT_EXCHANGE = 2  # the request is whole: wait for the response's end
+    NOTHING = 3  # refused or given up: dropped
+    CLOSED = 4  # EOF was met
 
 
 class Reply(IntEnum):

@@ -1,0 +1,121 @@
+"""Does a server stay right, and come back to where it was, when readers and writers vanish?
+
+Asked by `python -m bench.fanout --churn`.
+
+Method: the load of a fan-out shape in which 5 % of the readers a second leave with a reset and
+rejoin at once, and a writer a second dies in mid-chunk and is replaced by a new object, for which
+its readers ask anew. Every byte of every reader is compared. The same load runs several times
+against one server; after each, what is left is deleted and the server looked at when it is quiet.
+
+Caveats: memory is compared with what it was after the *first* round, not before it: an allocator
+keeps a pool that a first load fills. A chunk under way to a reader that leaves isn't owed to it,
+nor are the last two of a writer that dies; a rejoined reader is owed real time from a second on.
+"""
+
+from __future__ import annotations
+
+import http.client
+import time
+
+from bench.harness import JsonLines, Server, generate, serve_ours
+from bench.outcome import Outcome, Shape, Verdicts, judge
+from bench.usage import Usage
+
+__all__ = ["churn"]
+
+LEAVE_PERCENT = 5
+KILLS = 1
+_QUIET_TIMEOUT_S = 15.0
+
+
+def churn(
+    command: str | None, shape: Shape, seconds: float, join_s: float, rounds: int, out: JsonLines
+) -> int:
+    """Runs the question and prints table and verdicts.
+
+    Returns:
+        The exit code, 0 if all that is asked holds.
+    """
+    print(f"{shape}; a second: {LEAVE_PERCENT} % of readers leave, {KILLS} writer killed")
+    print(Outcome.TITLES)
+    rounds = max(rounds, 2)
+    after: list[Usage] = []
+    runs: list[Outcome] = []
+    with serve_ours(command) as server:
+        start = _warm(server)
+        for _ in range(rounds):
+            runs.append(_round(server, shape, seconds, join_s))
+            print(runs[-1].row, flush=True)
+            after.append(_quiet(server, start.descriptor_count))
+            out.write("churn", {**runs[-1].record, "after": vars(after[-1]), "start": vars(start)})
+    total = {name: sum(run.record[name] for run in runs) for name in _COUNTS}
+    print(", ".join(f"{name} {count}" for name, count in total.items()))
+    megabytes = [usage.resident_bytes / 2**20 for usage in (start, *after)]
+    print("RSS at the start and after each round, MiB:", *(f"{size:.0f}" for size in megabytes))
+    verdicts = Verdicts()
+    verdicts.add("every round valid", not any(run.fault for run in runs))
+    verdicts.add("every byte right", total["wrong"] == 0)
+    verdicts.add("no clean end of a killed upload", total["false_ends"] == 0)
+    verdicts.add("killed and left at all", total["killed"] > 0 and total["left"] > 0)
+    verdicts.add(
+        f"descriptors back to {start.descriptor_count}: {after[-1].descriptor_count}",
+        after[-1].descriptor_count <= start.descriptor_count,
+    )
+    grown = megabytes[-1] - megabytes[1]
+    bound = max(16.0, 0.1 * megabytes[1])
+    verdicts.add(f"RSS grew {grown:.0f} MiB after the first round <= {bound:.0f}", grown <= bound)
+    return verdicts.print()
+
+
+_COUNTS = ("left", "killed", "cut_by_kill", "refused_by_kill", "clean_ends", "false_ends", "wrong")
+
+
+def _round(server: Server, shape: Shape, seconds: float, join_s: float) -> Outcome:
+    generated = generate(
+        "loadgen",
+        server,
+        {
+            "writers": shape.writers,
+            "objects": shape.writers,
+            "readers": shape.readers,
+            "chunk": shape.chunk_bytes,
+            "rate": shape.rate,
+            "seconds_ms": round(seconds * 1000),
+            "join_ms": round(join_s * 1000),
+            "churn_percent": LEAVE_PERCENT,
+            "kills": KILLS,
+            "check_one_in": 1,
+        },
+    )
+    return judge(server.name, generated)
+
+
+def _warm(server: Server) -> Usage:
+    """What it uses after a first request: a server opens some descriptors only then."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    connection.request("GET", "/bench/nothing")
+    connection.getresponse().read()
+    open_count = server.usage().descriptor_count
+    connection.close()
+    return _wait_for_descriptors(server, open_count - 1)
+
+
+def _quiet(server: Server, descriptor_count: int) -> Usage:
+    """Deletes what is left, waits for the sockets to be closed; what the server uses then."""
+    connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+    connection.request("LIST", "/live/")
+    for path in connection.getresponse().read().decode().split():
+        connection.request("DELETE", path)
+        connection.getresponse().read()
+    connection.close()
+    return _wait_for_descriptors(server, descriptor_count)
+
+
+def _wait_for_descriptors(server: Server, descriptor_count: int) -> Usage:
+    """Waits until no more are open than that, up to a bound; what the server uses then."""
+    deadline = time.monotonic() + _QUIET_TIMEOUT_S
+    while (now := server.usage()).descriptor_count > descriptor_count:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return now

@@ -1,0 +1,148 @@
+"""What does a delivered GiB cost the server, and how late is it, beside the floor in the same run?
+
+Method: W writers PUT chunks at a rate, R readers per object GET it while it grows. They join evenly
+over a window; the steady state after it is what is judged: server CPU per GiB of payload received,
+latency from the writer's send to the reader's receipt of a chunk's last byte, the share of bytes
+that came within half a second. Ours and the floor (raw sends of prebuilt frames, no ingest) take
+turns, and take turns at going first. The slowest first byte of the join is reported apart.
+
+Caveats: the generator runs on the same machine and shares its cores; its lag is shown and a run in
+which it lagged is void, named and left out. Loopback has no packet loss and no interrupts. All
+readers have lengths, sizes and stamps of chunks checked; one in 16 every byte (`--churn`: all). The
+floor has no backlog to send: a reader's first byte there is simply the next chunk, so its joins are
+not compared. Below 1 MiB/s the CPU figure is noise.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import AbstractContextManager
+from statistics import median
+
+from bench.build import NoCompilerError, build
+from bench.churn import churn
+from bench.deletion import deletion
+from bench.harness import JsonLines, Parser, Server, generate, main, serve, serve_ours
+from bench.outcome import SHAPES, Outcome, Shape, Verdicts, judge
+from bench.usage import machine
+
+__all__ = ["FLOORS", "measure", "start_floor"]
+
+FLOORS = ("c", "python")
+
+
+def start_floor(shape: Shape, kind: str) -> AbstractContextManager[Server]:
+    """Starts the floor of a shape; `kind` is one of FLOORS."""
+    if kind == "c":
+        command = [str(build("floor"))]
+    else:
+        command = [sys.executable, "-m", "bench.floor"]
+    options = {"objects": shape.writers, "chunk": shape.chunk_bytes, "rate": shape.rate}
+    options["readers"] = shape.reader_count + 64
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    return serve(f"floor ({kind})", command)
+
+
+def measure(server: Server, shape: Shape, seconds: float, join_s: float) -> Outcome:
+    """One run of a shape against a server that was just started."""
+    is_floor = server.name.startswith("floor")
+    generated = generate(
+        "loadgen",
+        server,
+        {
+            "writers": 0 if is_floor else shape.writers,
+            "objects": shape.writers,
+            "readers": shape.readers,
+            "chunk": shape.chunk_bytes,
+            "rate": shape.rate,
+            "seconds_ms": round(seconds * 1000),
+            "join_ms": round(join_s * 1000),
+        },
+    )
+    return judge(server.name, generated)
+
+
+def _best_floor(wanted: str | None) -> str:
+    if wanted is not None:
+        return wanted
+    try:
+        build("floor")
+    except NoCompilerError:
+        return "python"
+    return "c"
+
+
+def _verdicts(shape: Shape, ours: list[Outcome], floors: list[Outcome]) -> Verdicts:
+    verdicts = Verdicts()
+    verdicts.add("every run valid", not any(run.fault for run in (*ours, *floors)))
+    valid = [run for run in ours if not run.fault]
+    ratios = [
+        mine.cpu_s_per_gib / low.cpu_s_per_gib
+        for mine, low in zip(ours, floors, strict=True)
+        if not (mine.fault or low.fault) and low.cpu_s_per_gib > 0
+    ]
+    asked = shape.asked
+    if asked is None or not valid:
+        return verdicts
+    if asked.cpu_ratio:
+        figure = median(ratios) if ratios else float("inf")
+        verdicts.add(
+            f"CPU {figure:.2f}x the floor's <= {asked.cpu_ratio}x", figure <= asked.cpu_ratio
+        )
+        late = max(run.first_byte_max_ms for run in ours)
+        verdicts.add(f"slowest first byte, all runs: {late:.0f} ms < 1000 ms", late < 1000)
+        share = min(run.share for run in ours)
+        verdicts.add(f"in real time, all runs: {share:.3%} >= 99.9 %", share >= 0.999)
+        verdicts.add("no reader cut", not any(run.cut for run in ours))
+    p50 = median(run.p50_ms for run in valid)
+    verdicts.add(f"p50 {p50:.2f} ms <= {asked.p50_ms} ms", p50 <= asked.p50_ms)
+    if asked.p99_ms:
+        p99 = median(run.p99_ms for run in valid)
+        verdicts.add(f"p99 {p99:.2f} ms <= {asked.p99_ms} ms", p99 <= asked.p99_ms)
+    return verdicts
+
+
+def _run() -> int:
+    parser = Parser(__doc__ or "")
+    parser.add_argument("--shape", choices=sorted(SHAPES), help="instead of the next four")
+    parser.add_argument("--writers", type=int, default=32, help="default %(default)s")
+    parser.add_argument("--readers", type=int, default=128, help="per writer; default %(default)s")
+    parser.add_argument("--chunk", type=int, default=32768, help="bytes; default %(default)s")
+    parser.add_argument("--rate", type=int, default=8, help="chunks a second; default %(default)s")
+    parser.add_argument("--seconds", type=float, default=30.0, help="steady; default %(default)s")
+    parser.add_argument("--join", type=float, default=2.0, help="seconds; default %(default)s")
+    parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
+    parser.add_argument("--floor", choices=FLOORS, help="default: c where there is a compiler")
+    parser.add_argument("--churn", action="store_true", help="the churn question instead")
+    parser.add_argument("--delete", action="store_true", help="the question of DELETE instead")
+    args = parser.parse_args()
+    flags = (args.writers, args.readers, args.chunk, args.rate)
+    by_flags = {shape.flags: shape for shape in SHAPES.values()}
+    shape = SHAPES[args.shape] if args.shape else by_flags.get(flags, Shape(*flags))
+    out = JsonLines(args.json)
+    out.write("machine", machine())
+    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    if args.churn:
+        return churn(args.server, shape, args.seconds, args.join, args.runs, out)
+    if args.delete:
+        return deletion(args.server, shape, args.join, out)
+    floor_kind = _best_floor(args.floor)
+    print(f"{shape}; steady for {args.seconds:g} s after a join of {args.join:g} s")
+    print(f"floor: {'floor.c' if floor_kind == 'c' else 'floor.py (CPython)'}")
+    print(Outcome.TITLES)
+    ours: list[Outcome] = []
+    floors: list[Outcome] = []
+    for turn in range(args.runs):
+        for is_floor in (False, True) if turn % 2 == 0 else (True, False):
+            start = start_floor(shape, floor_kind) if is_floor else serve_ours(args.server)
+            with start as server:
+                outcome = measure(server, shape, args.seconds, args.join)
+            (floors if is_floor else ours).append(outcome)
+            out.write("fanout", {"shape": shape.flags, **outcome.record})
+            print(outcome.row, flush=True)
+    return _verdicts(shape, ours, floors).print()
+
+
+if __name__ == "__main__":
+    main(_run)

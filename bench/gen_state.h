@@ -1,0 +1,117 @@
+/* The load generator's state: options, objects (one writer each), readers, totals.
+ *
+ * Included by loadgen.c only. `W` is the window in which latency and delivery are judged: it opens
+ * with the mark "joined" and closes with the mark "end"; a chunk belongs to it by its stamp.
+ */
+#ifndef BENCH_GEN_STATE_H
+#define BENCH_GEN_STATE_H
+#include "common.h"
+
+enum { TAG_WRITER = 1, TAG_READER, TAG_CONTROL };
+#define TAG(kind, index) ((uint64_t)(kind) << 32 | (uint32_t)(index))
+
+enum object_state { O_IDLE, O_CONNECTING, O_OPEN, O_ENDING, O_DONE, O_FAILED };
+struct object {
+    enum object_state state;
+    int fd;
+    uint32_t id;          /* of this generation: a killed writer's slot gets the next one */
+    uint64_t next_seq;    /* chunks begun; without writers: seen */
+    uint64_t window_first, window_next; /* sequence numbers stamped inside the window */
+    int64_t started_ns, due_ns, pending_due_ns, free_ns; /* free: the last frame was sent by then */
+    unsigned char *frame;
+    size_t frame_bytes, sent_bytes; /* of the frame being sent */
+    bool asks_write, deleted;
+    char answer[256];
+    size_t answer_bytes;
+};
+
+enum reader_state { R_WAITING, R_CONNECTING, R_HEAD, R_BODY, R_OVER };
+enum framing { F_SIZE, F_DATA, F_DATA_END, F_LAST };
+struct reader {
+    enum reader_state state;
+    enum framing framing;
+    int fd, slot;
+    uint32_t object;
+    bool is_checked, is_stalled, is_live, has_first, knows_seq;
+    int64_t due_ns, joined_ns;
+    uint64_t seq, first_seq;          /* the chunk being received; the first one that counts */
+    uint64_t window_chunks, window_in_time;
+    size_t chunk_at;                  /* bytes of that chunk received */
+    uint64_t http_left, http_size;    /* of the HTTP chunk being received */
+    size_t line_bytes;
+    char line[512];                   /* response head, size line */
+    struct stamp stamp;
+};
+
+static struct {
+    long long port, writers, objects, readers, chunk, rate, seconds_ms, join_ms, churn_percent_s,
+        kills_per_s, stalled, delete_at_ms, check_one_in, late_ms, lead_ms, settle_ms, seed, drain_ms;
+    const char *host, *prefix;
+} option = {.objects = 32, .readers = 128, .chunk = 32768, .rate = 8, .seconds_ms = 30000, .join_ms = 2000,
+            .check_one_in = 16, .late_ms = 500, .lead_ms = 500, .settle_ms = 300, .seed = 1, .writers = 1,
+            .drain_ms = 5000, .host = "127.0.0.1", .prefix = "/live"};
+
+static struct {
+    uint64_t received, checked_bytes, http_chunks, broken_boundaries, wrong_bytes, wrong_frames;
+    uint64_t cut, refused, clean_ends, false_ends, hung, joined;
+    uint64_t left, killed, cut_by_kill, kills_refused, stalled_cut;
+    uint64_t writers_ok, writers_failed, delivered_chunks, in_time_chunks, expected_chunks;
+    uint64_t written;
+    int first_bad_status;
+} total;
+
+static struct hist latency, control_latency, join_latency, write_lag, timer_lag, pass_time, write_time,
+    first_byte;
+static struct {
+    int fd, state, status_delete, status_get, status_put;
+    int64_t asked_ns, answered_ns, last_cut_ns;
+    uint64_t cut, clean, chunks_after;
+    char answer[512];
+    size_t answer_bytes;
+} deletion = {.fd = -1};
+
+static struct object *objects;
+static struct reader *readers;
+static int epoll, reader_total;
+static struct sockaddr_in server;
+static unsigned char *scratch;
+static size_t scratch_bytes;
+static int64_t window_start_ns = FOREVER, window_end_ns = FOREVER;
+static uint32_t next_object_id;
+static uint64_t random_state;
+static bool ending;
+
+static uint32_t random_below(uint32_t bound) {
+    random_state = random_state * 6364136223846793005ull + 1442695040888963407ull;
+    return (uint32_t)((random_state >> 33) % bound);
+}
+
+static bool in_window(uint64_t sent_ns) {
+    return (int64_t)sent_ns >= window_start_ns && (int64_t)sent_ns < window_end_ns;
+}
+
+/* Notes that chunk `seq` of the object exists; both faces (writer, or a reader of the floor) call it. */
+static void object_grew(struct object *object, uint64_t seq, uint64_t sent_ns) {
+    if (seq < object->next_seq) return;
+    if (in_window(sent_ns)) {
+        if (object->window_next == 0) object->window_first = seq;
+        object->window_next = seq + 1;
+    }
+    object->next_seq = seq + 1;
+}
+
+/* Closes the books on a reader: what the window owed it and what it got. `in_flight` chunks are
+ * forgiven where we broke the connection ourselves. */
+static void reader_settle(struct reader *reader, uint64_t in_flight) {
+    const struct object *object = &objects[reader->slot];
+    uint64_t first = object->window_first > reader->first_seq ? object->window_first : reader->first_seq;
+    uint64_t owed = object->window_next > first ? object->window_next - first : 0;
+    owed = owed > in_flight ? owed - in_flight : 0;
+    if (owed < reader->window_chunks) owed = reader->window_chunks;
+    total.expected_chunks += owed;
+    total.delivered_chunks += reader->window_chunks;
+    total.in_time_chunks += reader->window_in_time;
+    reader->window_chunks = reader->window_in_time = 0;
+    reader->first_seq = UINT64_MAX; /* settled: a later call adds nothing */
+}
+#endif

@@ -1,0 +1,144 @@
+"""Do LIST, PUT and DELETE cost at a million keys what they cost at a thousand?
+
+Method: two servers at once, one filled with 1,000 tiny objects, one with 1,000,000 (scattered
+order, pipelined), in folders of a hundred. Each gets 1,000 LISTs of one folder, drawn from all of
+them, one at a time: the p99. Then windows of 1,000 PUTs of new keys between the old ones, and of
+their DELETEs, alternate between the two servers; the cost is server CPU per request over all.
+
+Caveats: windows alternate, so a noisy neighbour hits both servers; even so the larger set pays for
+processor caches that it doesn't fit in. The LIST's latency includes the client's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from bench.build import BenchError
+from bench.harness import (
+    Generated,
+    JsonLines,
+    Parser,
+    Server,
+    generate,
+    main,
+    serve_ours,
+)
+from bench.outcome import Verdicts
+from bench.usage import machine
+
+__all__ = ["Side"]
+
+_WINDOW = 1000
+_BODY_BYTES = 16
+_LIST_P99_MS = 2.0
+_COST_RATIO = 1.2
+
+
+@dataclass
+class Side:
+    """One server, filled with `keys` objects, and what its windows cost."""
+
+    server: Server
+    keys: int
+    cpu_us: dict[str, list[float]] = field(default_factory=dict)
+
+    def fill(self) -> Generated:
+        """PUTs all keys."""
+        return self._send("PUT", "/b/%a/%b", expect=201, requests=self.keys)
+
+    def lists(self, count: int) -> Generated:
+        """LISTs `count` folders, one after the other; each must have its hundred keys."""
+        done = self._send("LIST", "/b/%a/", requests=count, lines=100, connections=1, depth=1)
+        if done.report["line_errors"]:
+            raise BenchError(f"{done.report['line_errors']} LISTs didn't have 100 lines")
+        return done
+
+    def window(self, method: str) -> None:
+        """Adds the cost of a window of PUTs of new keys, or of DELETEs of the same."""
+        done = self._send(
+            method, "/b/%a/%b-new", expect=201 if method == "PUT" else 200, requests=_WINDOW
+        )
+        self.cpu_us.setdefault(method, []).append(done.cpu_s("start", "end") * 1e6 / _WINDOW)
+
+    def mean_us(self, method: str) -> float:
+        """Server CPU per request over all windows, microseconds."""
+        costs = self.cpu_us[method]
+        return sum(costs) / len(costs)
+
+    def _send(self, method: str, path: str, **options: int | str) -> Generated:
+        defaults: dict[str, int | str] = {"connections": 8, "depth": 8, "shuffle": 1}
+        if method == "PUT":
+            defaults["body"] = _BODY_BYTES
+        done = generate(
+            "reqgen",
+            self.server,
+            {**defaults, "count": self.keys, "method": method, "path": path, **options},
+        )
+        if done.report["unexpected"]:
+            raise BenchError(
+                f"{done.report['unexpected']} of {done.report['answers']} {method}s were not as "
+                f"expected, the last with status {done.report['bad_status']}"
+            )
+        return done
+
+
+@contextlib.contextmanager
+def _side(command: str | None, keys: int) -> Iterator[Side]:
+    env = {"CHUNKSTORE_MAX_OBJECTS": str(keys + 10 * _WINDOW), "CHUNKSTORE_MEMORY": "8GiB"}
+    with serve_ours(command, env) as server:
+        yield Side(server, keys)
+
+
+def _run() -> int:
+    parser = Parser(__doc__ or "")
+    parser.add_argument("--keys", type=int, default=1_000_000, help="default %(default)s")
+    parser.add_argument("--few", type=int, default=1000, help="the other set; default %(default)s")
+    parser.add_argument("--lists", type=int, default=1000, help="default %(default)s")
+    parser.add_argument("--windows", type=int, default=10, help="of each kind; default %(default)s")
+    args = parser.parse_args()
+    if min(args.keys, args.few) < _WINDOW or args.keys % 100 or args.few % 100:
+        parser.error(f"key counts are multiples of 100, at least {_WINDOW}")
+    out = JsonLines(args.json)
+    out.write("machine", machine())
+    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    with _side(args.server, args.few) as few, _side(args.server, args.keys) as many:
+        p99_ms = 0.0
+        for side in (few, many):
+            before = side.server.usage()
+            filled = side.fill()
+            after = side.server.usage()
+            listed = side.lists(args.lists)
+            p99_ms = listed.report["latency"]["p99_ms"]
+            print(
+                f"{side.keys:>9} keys: filled in {filled.report['seconds']:.1f} s, "
+                f"{(after.resident_bytes - before.resident_bytes) / side.keys:.0f} B of RSS a key; "
+                f"LIST of 100: p50 {listed.report['latency']['p50_ms']:.2f} ms, p99 {p99_ms:.2f} ms"
+            )
+            out.write("list", {"keys": side.keys, "fill": filled.report, **listed.report})
+        _windows(few, many, args.windows)
+    verdicts = Verdicts()
+    verdicts.add(f"LIST p99 at {many.keys} keys {p99_ms:.2f} ms <= 2 ms", p99_ms <= _LIST_P99_MS)
+    for method in ("PUT", "DELETE"):
+        ratio = many.mean_us(method) / few.mean_us(method)
+        for side in (few, many):
+            costs = side.cpu_us[method]
+            print(
+                f"{side.keys:>9} keys: {method} {side.mean_us(method):.0f} us of server CPU "
+                f"(windows {min(costs):.0f} to {max(costs):.0f})"
+            )
+            out.write("cost", {"keys": side.keys, "method": method, "cpu_us": costs})
+        verdicts.add(f"{method} costs {ratio:.2f}x <= {_COST_RATIO}x", ratio <= _COST_RATIO)
+    return verdicts.print()
+
+
+def _windows(few: Side, many: Side, count: int) -> None:
+    for turn in range(count):
+        for method in ("PUT", "DELETE"):
+            for side in (few, many) if turn % 2 == 0 else (many, few):
+                side.window(method)
+
+
+if __name__ == "__main__":
+    main(_run)

@@ -1,0 +1,158 @@
+"""One fan-out run as figures: what was asked, what came, and whether the run may be counted.
+
+A *void* run says nothing about the server (the generator lagged); a *failed* one says that it
+didn't do its work. Both are named, neither is averaged in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from bench.harness import Generated
+
+__all__ = ["SHAPES", "Asked", "Outcome", "Shape", "Verdicts", "faults", "judge"]
+
+LAG_BOUND_MS = 10.0  # p99 of each kind of lag; half of the p99 that is asked of the server
+PAUSE_BOUND_MS = 250.0  # longest: more, and the machine itself stood still
+GENERATOR_BOUND = 0.9  # of a core: above it the generator is what is measured
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The numbers a shape has to reach; 0 where none is asked."""
+
+    p50_ms: float
+    p99_ms: float = 0
+    cpu_ratio: float = 0
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Writers, readers of each, and the chunks that flow."""
+
+    writers: int
+    readers: int
+    chunk_bytes: int
+    rate: int
+    asked: Asked | None = None
+
+    def __str__(self) -> str:
+        return (
+            f"{self.writers} writers x {self.readers} readers, "
+            f"{self.rate} chunks a second of {self.chunk_bytes} bytes"
+        )
+
+    @property
+    def reader_count(self) -> int:
+        """Readers of all writers."""
+        return self.writers * self.readers
+
+    @property
+    def flags(self) -> tuple[int, int, int, int]:
+        """As given on the command line."""
+        return (self.writers, self.readers, self.chunk_bytes, self.rate)
+
+
+SHAPES = {
+    "32x128": Shape(32, 128, 32768, 8, Asked(p50_ms=3, p99_ms=20, cpu_ratio=1.5)),
+    "1x1": Shape(1, 1, 32768, 8, Asked(p50_ms=0.4)),
+    "1x128": Shape(1, 128, 32768, 8),
+    "1x1024": Shape(1, 1024, 32768, 8),
+    "small": Shape(1, 512, 8192, 30),
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The figures of one run; `fault` is empty for one that counts."""
+
+    name: str
+    fault: str
+    cpu_s_per_gib: float
+    p50_ms: float
+    p99_ms: float
+    share: float
+    cut: int
+    first_byte_max_ms: float
+    lag_ms: float
+    record: Mapping[str, Any]
+
+    TITLES: ClassVar[str] = (
+        f"{'':>14} {'CPU s/GiB':>9} {'p50 ms':>7} {'p99 ms':>7} {'in time':>8} {'cut':>4} "
+        f"{'1st byte':>9} {'lag':>6}"
+    )
+
+    @property
+    def row(self) -> str:
+        """A line under TITLES; `lag` is the generator's (p99) and, as the first byte, in ms."""
+        first = "-" if self.name.startswith("floor") else f"{self.first_byte_max_ms:.0f}"
+        return (
+            f"{self.name:>14} {self.cpu_s_per_gib:>9.3f} {self.p50_ms:>7.2f} {self.p99_ms:>7.2f} "
+            f"{self.share:>8.3%} {self.cut:>4} {first:>9} {self.lag_ms:>6.2f} {self.fault}"
+        )
+
+
+def judge(name: str, generated: Generated) -> Outcome:
+    """The figures of a run, and what is wrong with it."""
+    report = generated.report
+    cpu_s = generated.cpu_s("joined", "end")
+    received_gib = report["window_bytes"] / 2**30
+    share = report["in_time_bytes"] / report["expected_bytes"] if report["expected_bytes"] else 0.0
+    return Outcome(
+        name=name,
+        fault=faults(report),
+        cpu_s_per_gib=cpu_s / received_gib if received_gib else 0.0,
+        p50_ms=report["latency"]["p50_ms"],
+        p99_ms=report["latency"]["p99_ms"],
+        share=share,
+        cut=report["cut"] + report["refused"],
+        first_byte_max_ms=report["first_byte"]["max_ms"],
+        lag_ms=_lag_ms(report),
+        record={
+            "server": name,
+            "cpu_s": cpu_s,
+            "join_cpu_s": generated.cpu_s("joining", "joined"),
+            "resident_bytes": generated.usage_at["end"].resident_bytes,
+            **report,
+        },
+    )
+
+
+def _lag_ms(report: Mapping[str, Any]) -> float:
+    lags = (report[name]["p99_ms"] for name in ("write_lag", "timer_lag", "pass_time"))
+    return max(float(lag) for lag in lags)
+
+
+def faults(report: Mapping[str, Any]) -> str:
+    """Why a run doesn't count: "void: ...", "failed: ...", or nothing."""
+    lag_ms = _lag_ms(report)
+    if lag_ms > LAG_BOUND_MS or report["write_lag"]["max_ms"] > PAUSE_BOUND_MS:
+        return f"void: the generator lagged {lag_ms:.1f} ms (p99)"
+    if report["generator_cpu"] > GENERATOR_BOUND:
+        return f"void: the generator used {report['generator_cpu']:.2f} of a core"
+    names = ("wrong", "cut", "refused", "hung", "false_ends", "not_live", "writers_failed")
+    bad = [f"{name} {report[name]}" for name in names if report[name]]
+    if report["readers"] and report["in_time_bytes"] < 0.999 * report["expected_bytes"]:
+        bad.append(f"in time only {report['in_time_bytes'] / report['expected_bytes']:.2%}")
+    if report["first_bad_status"]:
+        bad.append(f"status {report['first_bad_status']}")
+    return "failed: " + ", ".join(bad) if bad else ""
+
+
+class Verdicts:
+    """The asked numbers, each with yes or no."""
+
+    def __init__(self) -> None:
+        self._lines: list[tuple[str, bool]] = []
+
+    def add(self, text: str, holds: bool) -> None:
+        """Adds a line."""
+        self._lines.append((text, holds))
+
+    def print(self) -> int:
+        """Prints the lines; the exit code: 0 if all hold, else 1."""
+        for text, holds in self._lines:
+            print("yes " if holds else "NO  ", text)
+        return 0 if all(holds for _, holds in self._lines) else 1

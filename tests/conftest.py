@@ -1,0 +1,44 @@
+"""Hypothesis profiles, and the rule that CI may not skip what it is there to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+settings.register_profile("dev", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, max_examples=300, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# Taken out of the environment: a `chunkstore` started by a test refuses variables it doesn't know.
+REQUIRE_REAL = os.environ.pop("CHUNKSTORE_REQUIRE_REAL", "") not in ("", "0")
+
+
+def _fail_if_skipped(report: pytest.CollectReport | pytest.TestReport) -> None:
+    expected_to_fail = hasattr(report, "wasxfail")
+    if REQUIRE_REAL and report.skipped and not expected_to_fail:
+        what = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        report.outcome = "failed"
+        report.longrepr = f"CHUNKSTORE_REQUIRE_REAL=1 allows no skips, and this was one: {what}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of one test into a failure that says what was missing."""
+    report = yield
+    _fail_if_skipped(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(
+    collector: pytest.Collector,
+) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """Turn the skip of a whole module into a failure that says what was missing."""
+    report = yield
+    _fail_if_skipped(report)
+    return report

@@ -1,0 +1,35 @@
+"""What the README says about settings and commands is what the program does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from chunkstore.cli import cli
+from chunkstore.config import SETTINGS, Setting, format_value
+
+README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+
+
+def limits_row(setting: Setting) -> str:
+    """One setting as the README shows it."""
+    default = setting.default
+    shown = " ".join(default) if setting.kind == "listen" else format_value(setting, default)
+    flag = f"`{setting.flag}`" if setting.is_flag else ""
+    return f"| `{setting.key}` | `{shown}` | {setting.reason} | {flag} |"
+
+
+def test_the_limits_table_is_that_of_the_settings() -> None:
+    rows = [limits_row(setting) for setting in SETTINGS if setting.kind != "policies"]
+    table = "\n".join(
+        ["| setting | default | what it is for | flag |", "| --- | --- | --- | --- |", *rows]
+    )
+    shown = re.search(r"<!-- limits: .*? -->\n(.*?)<!-- /limits -->", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1].strip() == table, table
+
+
+def test_every_command_in_the_readme_exists() -> None:
+    named = set(re.findall(r"chunkstore (\w+)(?= --|`| &)", README))
+    assert named
+    assert named <= set(cli.commands)
