@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.build import BenchError, build
-from bench.usage import Usage, family, usage
+from bench.usage import Usage, family, machine_busy_s, usage
 
 __all__ = [
     "OURS",
@@ -160,14 +160,21 @@ def _stop(process: subprocess.Popen[Any]) -> None:
 
 @dataclass(frozen=True)
 class Generated:
-    """A generator's report, and what the server had used at each of its marks."""
+    """A generator's report, and what server and machine had used at each of its marks."""
 
     report: dict[str, Any]
     usage_at: dict[str, Usage]
+    busy_s_at: dict[str, float]
 
     def cpu_s(self, start: str, end: str) -> float:
         """Server CPU seconds between two marks."""
         return self.usage_at[end].cpu_s - self.usage_at[start].cpu_s
+
+    def others_cores(self) -> float:
+        """Cores kept busy, in the steady state, by neither the server nor the generator."""
+        busy_s = self.busy_s_at["end"] - self.busy_s_at["joined"] - self.cpu_s("joined", "end")
+        cores = busy_s / float(self.report["seconds"]) - float(self.report["generator_cpu"])
+        return max(0.0, cores)
 
 
 def generate(
@@ -191,6 +198,7 @@ def generate(
         command += ["--" + name.replace("_", "-"), str(value)]
     report: dict[str, Any] = {}
     usage_at: dict[str, Usage] = {}
+    busy_s_at: dict[str, float] = {}
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -201,6 +209,7 @@ def generate(
                 record = json.loads(line)
                 if "mark" in record:
                     usage_at[record["mark"]] = server.usage()
+                    busy_s_at[record["mark"]] = machine_busy_s()
                     if on_mark is not None:
                         on_mark(record["mark"])
                 else:
@@ -211,7 +220,7 @@ def generate(
     server.check()
     if not report:
         raise BenchError(f"{program} failed: {said or f'code {process.returncode}'}")
-    return Generated(report, usage_at)
+    return Generated(report, usage_at, busy_s_at)
 
 
 # ---- reports ----

@@ -68,6 +68,9 @@ def parked_slope(server: Server, low: int, high: int) -> float:
             chunk(b"b")  # all have had it: all are at the edge
 
         writer.sendall(b"400\r\n" + b"a" * 1024 + b"\r\n")
+        # Nothing is there before its first byte is: this one waits for it.
+        waiting = _head("GET", "/bench/parked.m4s", fields="Prefer: wait=5\r\n")
+        _exchange(_connect(server, stack), waiting, b"a" * 1024)
         return _slope(server, low, high, add)
 
 
@@ -99,21 +102,24 @@ def _connect(server: Server, stack: contextlib.ExitStack) -> socket.socket:
     return stack.enter_context(sock)
 
 
-def _head(method: str, path: str, length: int | None = 0) -> bytes:
+def _head(method: str, path: str, length: int | None = 0, fields: str = "") -> bytes:
     if length is None:
-        framing = "Transfer-Encoding: chunked\r\n"
-    else:
-        framing = f"Content-Length: {length}\r\n" if length else ""
-    return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{framing}\r\n".encode()
+        fields += "Transfer-Encoding: chunked\r\n"
+    elif length:
+        fields += f"Content-Length: {length}\r\n"
+    return f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{fields}\r\n".encode()
 
 
 def _exchange(sock: socket.socket, request: bytes, ending: bytes) -> None:
+    """Sends a request and receives its answer up to `ending`; one that isn't 2xx is an error."""
     sock.sendall(request)
-    _receive(sock, ending)
+    answer = _receive(sock, ending)
+    if not answer.startswith(b"HTTP/1.1 2"):
+        raise BenchError(f"{request[:40]!r} was answered with {answer[:40]!r}")
 
 
-def _receive(sock: socket.socket, ending: bytes) -> None:
-    """Receives until `ending` has come; it may be anywhere in what comes."""
+def _receive(sock: socket.socket, ending: bytes) -> bytes:
+    """Receives until `ending` has come, anywhere in what comes; all that came."""
     data = b""
     while ending not in data:
         try:
@@ -123,6 +129,7 @@ def _receive(sock: socket.socket, ending: bytes) -> None:
         if not more:
             raise BenchError(f"a connection was closed after {data[:60]!r}")
         data += more
+    return data
 
 
 @dataclass(frozen=True)

@@ -77,20 +77,22 @@ class Outcome:
     cut: int
     first_byte_max_ms: float
     lag_ms: float
+    others_cores: float
     record: Mapping[str, Any]
 
     TITLES: ClassVar[str] = (
         f"{'':>14} {'CPU s/GiB':>9} {'p50 ms':>7} {'p99 ms':>7} {'in time':>8} {'cut':>4} "
-        f"{'1st byte':>9} {'lag':>6}"
+        f"{'1st byte':>9} {'lag':>6} {'others':>6}"
     )
 
     @property
     def row(self) -> str:
-        """A line under TITLES; `lag` is the generator's (p99) and, as the first byte, in ms."""
+        """A line under TITLES; slowest first byte and lag in ms, others' CPU in cores."""
         first = "-" if self.name.startswith("floor") else f"{self.first_byte_max_ms:.0f}"
         return (
             f"{self.name:>14} {self.cpu_s_per_gib:>9.3f} {self.p50_ms:>7.2f} {self.p99_ms:>7.2f} "
-            f"{self.share:>8.3%} {self.cut:>4} {first:>9} {self.lag_ms:>6.2f} {self.fault}"
+            f"{self.share:>8.3%} {self.cut:>4} {first:>9} {self.lag_ms:>6.2f} "
+            f"{self.others_cores:>6.2f} {self.fault}"
         )
 
 
@@ -110,9 +112,11 @@ def judge(name: str, generated: Generated) -> Outcome:
         cut=report["cut"] + report["refused"],
         first_byte_max_ms=report["first_byte"]["max_ms"],
         lag_ms=_lag_ms(report),
+        others_cores=generated.others_cores(),
         record={
             "server": name,
             "cpu_s": cpu_s,
+            "others_cores": generated.others_cores(),
             "join_cpu_s": generated.cpu_s("joining", "joined"),
             "resident_bytes": generated.usage_at["end"].resident_bytes,
             **report,

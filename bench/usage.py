@@ -19,7 +19,15 @@ from typing import Any
 
 from bench.build import BenchError
 
-__all__ = ["Usage", "family", "kernel_socket_bytes", "machine", "need_descriptors", "usage"]
+__all__ = [
+    "Usage",
+    "family",
+    "kernel_socket_bytes",
+    "machine",
+    "machine_busy_s",
+    "need_descriptors",
+    "usage",
+]
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
@@ -73,6 +81,13 @@ def family(pid: int) -> list[int]:
     for member in family:  # grows while it is walked
         family.extend(children.get(member, ()))
     return family
+
+
+def machine_busy_s() -> float:
+    """CPU seconds that all cores together have worked since boot, for whomever."""
+    ticks = [int(text) for text in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    idle_ticks = ticks[3] + ticks[4]  # the fifth is waiting for disks
+    return (sum(ticks) - idle_ticks) / _TICKS_PER_S
 
 
 def kernel_socket_bytes() -> int:

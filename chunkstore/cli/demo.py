@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["demo"]
 
+_EXTRA = ("imageio_ffmpeg", "rich")
 _PLAYERS_MAX = 1000
 
 
@@ -43,9 +44,10 @@ def demo(seconds: float | None, players: int, as_json: bool) -> int:
     try:
         from chunkstore import demo as room
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] not in ("rich", "imageio_ffmpeg"):
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRA:
             raise
-        detail = f"{error.name} is not installed: pip install 'chunkstore[demo]'"
+        detail = f"{package} is not installed: pip install 'chunkstore[demo]'"
         raise SettingsError("demo", detail) from error
 
     display: Display

@@ -57,7 +57,7 @@ class LinesDisplay(Display):
             self._echo(line)
 
     def show(self, report: Report) -> None:
-        if report.chunks:
+        if report.bytes:
             self._echo(_line(report))
 
     def ended(self, report: Report) -> None:

@@ -168,7 +168,7 @@ class _Session:
 
     def _conclude(self, figures: Figures) -> None:
         report = figures.report()
-        if report.chunks:
+        if report.bytes:
             self._show(lambda: self._display.ended(report))
         if not report.segments and not self.signals:
             self._fail(EncoderError("no segment was received to its end"))

@@ -18,16 +18,15 @@ from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.catalog import Catalog, Upload
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.live.pump import Pump
-from chunkstore.live.reader import Reader, cut_with, ending_of
+from chunkstore.live.reader import CutWatch, Reader
 
 __all__ = [
     "Broadcast",
     "Catalog",
+    "CutWatch",
     "Outlet",
     "Piece",
     "Pump",
     "Reader",
     "Upload",
-    "cut_with",
-    "ending_of",
 ]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Broadcast"]
 
+SMALL_EDGE = 8
+"""So many readers are sent to at once: it takes no longer than to wake the pump for them."""
 PUSH_BYTES = 256 * 1024
 """Most payload of one push: bounds the frame that is made for it."""
 
@@ -66,7 +68,12 @@ class Broadcast:
         """Called after publishing: whoever waits looks at the ring again until at the edge."""
         grown, self.grown = self.grown, trio.Event()
         grown.set()
-        if self._edge and not self._is_due:
+        if not self._edge or self._is_due:
+            return
+        if len(self._edge) <= SMALL_EDGE:
+            while not self.push(SMALL_EDGE):
+                pass
+        else:
             self._is_due = True
             self._pump.add(self)
 

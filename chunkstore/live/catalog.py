@@ -281,6 +281,7 @@ class Upload:
         """Show what is stored: its 20 ms are over."""
         was_empty = not self.generation.ring.ends
         if self.generation.ring.publish():
+            self._catalog.store.charge(self.generation)
             self._published(trio.current_time(), was_empty=was_empty)
 
     def _published(self, now_s: float, *, was_empty: bool) -> None:

@@ -6,6 +6,8 @@ import socket
 from collections.abc import Sequence
 from typing import NoReturn, Protocol, TypeAlias
 
+from chunkstore.metrics import Ending
+
 __all__ = ["Outlet", "Piece"]
 
 Piece: TypeAlias = bytes | bytearray | memoryview
@@ -35,3 +37,6 @@ class Outlet(Protocol):
         Raises:
             trio.BrokenResourceError: the client is gone.
         """
+
+    def cut(self, ending: Ending) -> None:
+        """End the connection now, whatever its task waits for."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import trio
 
@@ -13,11 +12,11 @@ from chunkstore.metrics import Ending
 from chunkstore.objects import Generation, State
 from chunkstore.ring import Position
 
-__all__ = ["Reader", "cut_with", "ending_of"]
+__all__ = ["CutWatch", "Reader", "ending_of"]
 
 FIRST_BYTES = 64 * 1024
 """As below, for the first send: in a storm of joins all get their first bytes early."""
-GATHER_BYTES = 256 * 1024
+GATHER_BYTES = 512 * 1024
 """Most payload that one gathered send of a reader behind the edge takes."""
 
 
@@ -53,32 +52,42 @@ class Reader:
 
         Returns:
             COMPLETE when the last-chunk was handed over; ABORTED or DELETED when the body was cut
-            and the connection must be reset.
+            and the connection must be reset. While it is behind it may be cancelled instead, by
+            `Outlet.cut`.
         Raises:
             trio.BrokenResourceError: the client is gone.
         Cancellation: leaves the edge; the body is cut and the connection must be reset.
         """
-        generation = self._broadcast.generation
-        ring = generation.ring
-        raw = self._outlet.raw
-        while True:
-            await self._catch_up()
-            if generation.is_cut:
-                return ending_of(generation)
-            if ring.is_sealed and self.at.index == ring.frame_count:
-                return Ending.COMPLETE
-            if raw is None:
-                await self._broadcast.grown.wait()
-                continue
-            if self.at.index > self._broadcast.edge_index:
-                await trio.lowlevel.checkpoint()  # it began in what the pump is about to push
-                continue
-            with trio.CancelScope() as self._parked:
-                self._broadcast.join(self, raw)
-                try:
-                    await self._outlet.watch()
-                finally:
-                    self._broadcast.leave(self)
+        broadcast, raw = self._broadcast, self._outlet.raw
+        with CutWatch(broadcast.generation, self._cut):
+            while True:
+                await self._catch_up()
+                if self._is_done:
+                    return Ending.COMPLETE  # whole, whatever became of the object since
+                if broadcast.generation.is_cut:
+                    return ending_of(broadcast.generation)
+                if raw is None:
+                    await broadcast.grown.wait()
+                    continue
+                if self.at.index > broadcast.edge_index:
+                    await trio.lowlevel.checkpoint()  # it began in what the pump is about to push
+                    continue
+                with trio.CancelScope() as self._parked:
+                    broadcast.join(self, raw)
+                    try:
+                        await self._outlet.watch()
+                    finally:
+                        broadcast.leave(self)
+
+    def _cut(self, ending: Ending) -> None:
+        # Those at the edge are let go by the pump, a few at a time; those who have all are done.
+        if not self.is_at_edge and not self._is_done:
+            self._outlet.cut(ending)
+
+    @property
+    def _is_done(self) -> bool:
+        ring = self._broadcast.generation.ring
+        return ring.is_sealed and self.at.index == ring.frame_count
 
     @property
     def sent_bytes(self) -> int:
@@ -121,19 +130,28 @@ def ending_of(generation: Generation) -> Ending:
     return Ending.DELETED if generation.state is State.DELETED else Ending.ABORTED
 
 
-@contextmanager
-def cut_with(generation: Generation) -> Iterator[trio.CancelScope]:
-    """A scope that is cancelled as soon as readers of `generation` must end."""
-    with trio.CancelScope() as scope:
+class CutWatch:
+    """While it is entered: ends a reader's answer as soon as its generation is aborted or deleted.
 
-        def look() -> None:
-            if generation.is_cut:
-                scope.cancel()
-            else:
-                generation.watch(look)  # it completed: it can still be deleted
+    Args:
+        generation: what is read.
+        cut: called with how the answer ends.
+    """
 
-        generation.watch(look)
-        try:
-            yield scope
-        finally:
-            generation.unwatch(look)
+    __slots__ = ("_cut", "_generation")
+
+    def __init__(self, generation: Generation, cut: Callable[[Ending], None]) -> None:
+        self._generation = generation
+        self._cut = cut
+
+    def __enter__(self) -> None:
+        self._generation.watch(self._look)
+
+    def __exit__(self, *_: object) -> None:
+        self._generation.unwatch(self._look)
+
+    def _look(self) -> None:
+        if self._generation.is_cut:
+            self._cut(ending_of(self._generation))
+        else:
+            self._generation.watch(self._look)  # it completed: it can still be deleted

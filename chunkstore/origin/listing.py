@@ -93,7 +93,9 @@ class Listing:
         page = self._namespace.page(prefix, query.after, query.delimiter, limit or PAGE_COUNT)
         if limit is not None or page.next_after is None:
             if page.next_after is not None:
-                fields += field_block([("Link", _next_link(request.path, query, page.next_after))])
+                way = "list&" if request.method == "GET" else ""  # the mirror's next is a mirror
+                link = f"{encode_key(prefix)}?{way}{_next_query(query, page.next_after)}"
+                fields += field_block([("Link", f'<{link}>; rel="next"')])
             body = [writer.items(page.items), writer.end(page.next_after)]
             await exchange.respond(200, fields, "".join(body).encode("ascii"))
             return
@@ -113,10 +115,9 @@ def _frame(text: str) -> bytes:
     return b"%x\r\n%b\r\n" % (len(text), text.encode("ascii")) if text else b""
 
 
-def _next_link(path: str, query: Query, after: str) -> str:
+def _next_query(query: Query, after: str) -> str:
     pairs = [("delimiter", query.delimiter), ("limit", str(query.limit or "")), ("after", after)]
-    parameters = "&".join(f"{name}={quote(value)}" for name, value in pairs if value)
-    return f'<{path}?{parameters}>; rel="next"'
+    return "&".join(f"{name}={quote(value)}" for name, value in pairs if value)
 
 
 class _TextWriter:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from chunkstore.errors import PathError
-from chunkstore.live import Catalog, Reader, cut_with, ending_of
+from chunkstore.live import Catalog, CutWatch, Piece, Reader
 from chunkstore.metrics import Ending
 from chunkstore.objects import Generation
 from chunkstore.origin.browser import CORS_FIELDS
@@ -241,13 +241,12 @@ class Reading:
             await exchange.send([b"".join([head, *ring.views(start, stop)])])
             exchange.finish()
             return
-        with cut_with(generation) as scope:
-            await exchange.send([head])
+        pieces: list[Piece] = [head]
+        with CutWatch(generation, exchange.connection.cut):
             while start < stop:
                 upto = min(start + SLICE_BYTES, stop)
-                await exchange.send(ring.views(start, upto))
+                await exchange.send([*pieces, *ring.views(start, upto)])
+                pieces = []
                 start = upto
                 await trio.lowlevel.checkpoint()
-            exchange.finish()
-        if scope.cancelled_caught:
-            exchange.ending = ending_of(generation)
+        exchange.finish()

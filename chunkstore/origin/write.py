@@ -48,6 +48,8 @@ class Writing:
 
         Source: RFC 9110 section 9.3.4; POST means the same, since encoders send it.
         """
+        # Encoders send size, data and CRLF apart: without this, Nagle meets delayed ACK (40 ms).
+        exchange.connection.transport.acknowledge_soon()
         refused = self._refusal(exchange)
         if refused is not None:
             status, detail = refused

@@ -123,8 +123,8 @@ class Connection:
 
     async def watch(self) -> NoReturn:
         """Wait until the client leaves; what it sends is kept for its next request, bounded."""
-        while self.protocol.buffered_bytes < PIPELINED_BYTES:
-            data = await self.transport.receive(PIPELINED_BYTES)
+        while (room := PIPELINED_BYTES - self.protocol.buffered_bytes) > 0:
+            data = await self.transport.receive(room)
             if not data:
                 raise trio.BrokenResourceError("the client closed its end")
             self.protocol.receive(data)

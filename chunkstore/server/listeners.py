@@ -19,7 +19,7 @@ __all__ = ["Listener", "accept_forever", "bind"]
 OUT_OF_RESOURCES = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 """Failures of accept that pass when a connection closes."""
 RETRY_S = 0.1
-ACCEPTS_PER_YIELD = 64
+ACCEPTS_PER_YIELD = 512
 
 
 class Listener(NamedTuple):

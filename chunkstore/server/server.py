@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 import trio
@@ -66,6 +68,7 @@ class Server:
         self._stopping = trio.Event()
         self._empty = trio.Event()
         self._tasks: trio.Nursery | None = None
+        self._admitted: deque[Connection] = deque()
 
     # --- dispatch ------------------------------------------------------------------------------
 
@@ -124,8 +127,14 @@ class Server:
             self.metrics.connections_refused += 1
             self._tasks.start_soon(self._turn_away, transport)
         else:
-            # Counted before its task runs: a burst of accepts must not pass the limit.
-            self._tasks.start_soon(self._serve, self._track(transport))
+            # Counted before its task runs: a burst of accepts must not pass the limit. And Trio
+            # starts tasks in any order, so each takes the oldest connection, not one of its own:
+            # two PUTs of a path, sent one after the other, must not be served the other way round.
+            self._admitted.append(self._track(transport))
+            self._tasks.start_soon(self._serve_oldest)
+
+    async def _serve_oldest(self) -> None:
+        await self._serve(self._admitted.popleft())
 
     async def serve(self, transport: Transport) -> None:
         """Serve one connection to its end."""
@@ -152,19 +161,16 @@ class Server:
         )
         answer = b"HTTP/1.1 503 Service Unavailable\r\n" + length + fields + b"\r\n" + body
         try:
-            transport.raw.send(
-                answer
-            )  # a fresh connection's buffer is empty: it fits or it is gone
-            transport.raw.shutdown(1)
-        except OSError:
-            pass  # it left before it was told
-        with trio.move_on_after(TURN_AWAY_S):  # else what it sent makes the close a reset
-            try:
+            # A fresh connection's buffer is empty: it fits or it is gone.
+            transport.raw.send(answer)
+            transport.raw.shutdown(socket.SHUT_WR)
+            with trio.move_on_after(TURN_AWAY_S):  # else what it sent makes the close a reset
                 while await transport.receive():
                     pass
-            except trio.BrokenResourceError:
-                pass  # it left
-        await transport.close(reset=False)
+        except (OSError, trio.BrokenResourceError):
+            pass  # it left
+        finally:
+            await transport.close(reset=False)
 
     # --- life ----------------------------------------------------------------------------------
 

@@ -1,9 +1,9 @@
-"""Chunked framing, walked in jumps before h11 sees it.
+"""Chunked framing, walked in jumps.
 
 The walk never looks at data, only over it: a chunk costs the same at one byte and at a gigabyte.
-It decides three things that h11 leaves open: an absurd size is refused with its first excessive
-digit, the total of extensions, padding and trailers is bounded, and the position behind the body
-is known exactly.
+It holds what h11's reader leaves open: an absurd size is refused with its first excessive digit,
+the total of extensions, padding and trailers is bounded, and the position behind the body is known
+exactly.
 
 The grammar is one table, a state for each `Part`; every refusal belongs to the first byte that no
 state allows, so that it is the same however the bytes arrive. It admits nothing that h11 refuses.
@@ -104,6 +104,7 @@ class ChunkScanner:
     Attributes:
         part: where the next byte stands; `Part.END` once the body is whole.
         refusal: what is wrong with the next byte, if something is.
+        spans: the data the last `scan` walked over: start, stop, and whether a chunk ends there.
     """
 
     __slots__ = (
@@ -115,11 +116,13 @@ class ChunkScanner:
         "_size",
         "part",
         "refusal",
+        "spans",
     )
 
     def __init__(self, body_bytes: int) -> None:
         self.part = Part.SIZE
         self.refusal: Refusal | None = None
+        self.spans: list[tuple[int, int, bool]] = []
         self._body_bytes = body_bytes
         self._left_bytes = body_bytes
         self._size = 0  # data of this chunk still to come
@@ -140,7 +143,7 @@ class ChunkScanner:
     def scan(self, data: Buffer, start: int) -> int:
         """Walk on to the end of `data` or of the body, or to the first wrong byte.
 
-        It stops earlier behind the last chunk's size line, and behind `MAX_SCAN_CHUNKS` chunks.
+        It stops earlier behind `MAX_SCAN_CHUNKS` chunks.
 
         Args:
             data: the input.
@@ -151,14 +154,15 @@ class ChunkScanner:
         Cost: O(chunks), not O(bytes).
         """
         position, stop, chunks = start, len(data), 0
-        began_in_trailers = self.in_trailers
+        self.spans = []
         while position < stop and self.part is not Part.END and self.refusal is None:
             if self.part is Part.DATA:
                 taken = min(self._size, stop - position)
-                position += taken
                 self._size -= taken
                 if self._size == 0:
                     self.part = Part.DATA_CR
+                self.spans.append((position, position + taken, self._size == 0))
+                position += taken
                 continue
             if self.part is Part.SIZE:
                 if chunks == MAX_SCAN_CHUNKS:
@@ -166,8 +170,6 @@ class ChunkScanner:
                 chunks += 1
             ahead = self._jump(data, position)
             position = ahead or self._step(data, position, stop)
-            if self.in_trailers and not began_in_trailers:
-                break
         return position
 
     def _jump(self, data: Buffer, position: int) -> int:

@@ -2,8 +2,8 @@
 
 What h11 says of a header block is a pure function of its bytes, and a keep-alive client sends the
 same block with every request. So `FieldMemo` maps the exact bytes after the request line to the
-`Fields` made of them, for HTTP/1.1 requests without a body; a block that differs in one byte is
-parsed.
+`Fields` made of them, for HTTP/1.1 requests that announce no length; a block that differs in one
+byte is parsed.
 """
 
 from __future__ import annotations
@@ -120,13 +120,13 @@ class FieldMemo:
         return len(self._entries)
 
     def remember(self, block: bytes, fields: Fields) -> None:
-        """Keep what was made of a block, if it is short and announces no body.
+        """Keep what was made of a block, if it is short and announces no length (those vary).
 
         Args:
             block: the bytes from behind the request line's CRLF to the end of the empty line.
             fields: what an HTTP/1.1 request with this block has.
         """
-        if len(block) > self.max_block_bytes or fields.chunked or fields.content_length:
+        if len(block) > self.max_block_bytes or fields.content_length:
             return
         while len(self._entries) >= self._max_entries:
             del self._entries[next(iter(self._entries))]

@@ -42,10 +42,6 @@ _LONG_LENGTH: Final = re.compile(rb"\ncontent-length:[ \t]*[0-9]{20,}[ \t]*\r", 
 _LENGTH_DIGITS: Final = 19
 _QUOTED_CHARACTERS: Final = 120
 
-# h11 is only fed whole heads; what it may hold of a body is a chunk's size line, which is bounded
-# elsewhere.
-_H11_INCOMPLETE_BYTES: Final = 64 * 1024
-
 
 class RequestLine(NamedTuple):
     """A request line, split; `authority` is that of an absolute-form target."""
@@ -237,9 +233,7 @@ def _is_host(text: str) -> bool:
     return match is not None and int(match[1] or "0") <= _LARGEST_PORT
 
 
-def parse_fields(
-    head: bytes, limits: WireLimits, *, http_1_0: bool
-) -> tuple[Fields, h11.Connection]:
+def parse_fields(head: bytes, limits: WireLimits, *, http_1_0: bool) -> Fields:
     """Let h11 parse a head, and judge what it leaves open: Host, and how the body is framed.
 
     Args:
@@ -247,12 +241,12 @@ def parse_fields(
         limits: the bounds to hold.
         http_1_0: what the request line said.
     Returns:
-        the fields, and the h11 connection that can read the body.
+        the fields.
     Raises:
         RemoteProtocolError: with the status it deserves.
     Source: RFC 9112 sections 3.2, 5 and 6.
     """
-    connection = h11.Connection(h11.SERVER, max_incomplete_event_size=_H11_INCOMPLETE_BYTES)
+    connection = h11.Connection(h11.SERVER)  # fed a whole head, it has nothing to wait for
     connection.receive_data(head)
     try:
         request = connection.next_event()
@@ -269,7 +263,7 @@ def parse_fields(
         value = raw_value.decode("latin-1")
         values[name] = f"{values[name]}, {value}" if name in values else value
     _judge(values, limits, http_1_0=http_1_0)
-    return Fields(values, http_1_0=http_1_0), connection
+    return Fields(values, http_1_0=http_1_0)
 
 
 def _judge(values: dict[str, str], limits: WireLimits, *, http_1_0: bool) -> None:

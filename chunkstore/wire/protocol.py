@@ -201,41 +201,36 @@ class ServerProtocol:
             if span is None:
                 return self._at_end_of_input()
             assert scan.line is not None
-            request, body = self._parse(scan.line, bytes(buffer[start : span[1]]), span[0] - start)
+            request = self._parse(scan.line, bytes(buffer[start : span[1]]), span[0] - start)
         except RemoteProtocolError as error:
             return self._refuse(Refusal(error.status, error.detail))
         self._scan = None
         self._consume(span[1])
-        self._begin(request, body)
+        self._begin(request)
         return request
 
-    def _parse(
-        self, line: RequestLine, head: bytes, block_start: int
-    ) -> tuple[Request, Body | None]:
-        """Make the request of a whole head, with what will read its body."""
+    def _parse(self, line: RequestLine, head: bytes, block_start: int) -> Request:
+        """Make the request of a whole head."""
         block = head[block_start:]
         fields = None if line.http_1_0 else self._memo.find(block)
-        body = None
         if fields is None:
-            fields, connection = parse_fields(head, self._limits, http_1_0=line.http_1_0)
-            if fields.chunked or fields.content_length:
-                body = Body(connection, fields, self._limits)
-            elif not line.http_1_0:
+            fields = parse_fields(head, self._limits, http_1_0=line.http_1_0)
+            if not line.http_1_0:
                 self._memo.remember(block, fields)
         if line.authority is not None:
             fields = fields.with_host(line.authority)
-        request = Request(line.method, line.target, line.path, line.query, fields, line.http_1_0)
-        return request, body
+        return Request(line.method, line.target, line.path, line.query, fields, line.http_1_0)
 
-    def _begin(self, request: Request, body: Body | None = None) -> None:
+    def _begin(self, request: Request) -> None:
         self._reply = advance(self._reply, Step.REQUEST)
         self._request = request
-        self._body = body
-        if body is None:
-            self._reading = Reading.NEXT_EXCHANGE
-        else:
+        fields = request.fields
+        if fields.chunked or fields.content_length:
+            self._body = Body(fields, self._limits)
             self._reading = Reading.BODY
-            self._waits = request.fields.expects_continue
+            self._waits = fields.expects_continue
+        else:
+            self._reading = Reading.NEXT_EXCHANGE
 
     def _next_of_body(self) -> Event:
         assert self._body is not None

@@ -1,0 +1,224 @@
+"""The parts that tests with a real encoder share: an origin's process, and a relay that records.
+
+The relay sits between the encoder and the origin, passes bytes on as they come, and keeps them:
+what the encoder sent, to the byte and to the chunk, whatever the origin made of it.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from itertools import accumulate
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import trio
+
+from chunkstore.demo.client import Client
+from chunkstore.demo.encoder import Encoder, EncoderError, ffmpeg_command
+
+__all__ = ["MPD_PATH", "Relay", "Sent", "read_segment", "real_encoder", "running_origin"]
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+MPD_PATH = "/live/test.mpd"
+SEEN_BYTES = 64 * 1024
+
+
+def real_encoder(port: int, *, is_persistent: bool, seconds: int) -> Encoder:
+    """The demo's ffmpeg, for a given time and with or without persistent connections."""
+    try:
+        command = ffmpeg_command(f"http://127.0.0.1:{port}{MPD_PATH}")
+    except EncoderError as error:
+        pytest.skip(f"no ffmpeg: {error}")
+    command[command.index("-http_persistent") + 1] = str(int(is_persistent))
+    command[-1:-1] = ["-t", str(seconds)]
+    return Encoder(command)
+
+
+@asynccontextmanager
+async def running_origin() -> AsyncIterator[int]:
+    """A `chunkstore serve` of its own, and its port; it must end well when told to."""
+    command = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
+    process = await trio.lowlevel.open_process(
+        [*command, "--log", "off"], stderr=subprocess.PIPE, cwd=ROOT
+    )
+    try:
+        assert process.stderr is not None
+        said = b""
+        while (match := re.search(rb"listening on http://127\.0\.0\.1:(\d+)\n", said)) is None:
+            some = await process.stderr.receive_some()
+            assert some, f"serve ended before it listened: {said!r}"
+            said += some
+        yield int(match[1])
+        process.send_signal(signal.SIGTERM)
+        said = b"".join([some async for some in process.stderr])
+        assert await process.wait() == 0
+        assert said == b"", "a fault of the server"
+    finally:
+        with trio.CancelScope(shield=True):
+            process.kill()
+            await process.wait()
+
+
+class Sent(NamedTuple):
+    """A request as the encoder sent it."""
+
+    method: str
+    path: str
+    chunks: list[bytes]
+
+    @property
+    def body(self) -> bytes:
+        """All of it."""
+        return b"".join(self.chunks)
+
+    @property
+    def ends(self) -> list[int]:
+        """The absolute offsets at which its chunks end."""
+        return list(accumulate(map(len, self.chunks)))
+
+
+class Relay:
+    """Passes connections on to the origin, in their order, and keeps both directions.
+
+    Args:
+        port: the origin's.
+        amid_manifest: called in the midst of each piece of a manifest, and after it.
+    """
+
+    def __init__(self, port: int, amid_manifest: Callable[[], Awaitable[None]]) -> None:
+        self._port = port
+        self._amid_manifest = amid_manifest
+        self._manifest_turn = trio.Semaphore(1)
+        self._own_port = 0
+        self._requests: list[bytearray] = []
+        self._answers: list[bytearray] = []
+
+    async def run(self, *, task_status: trio.TaskStatus[int]) -> None:
+        """Carry all connections until `finish`; starts with the port they are taken on."""
+        [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+        async with listener, trio.open_nursery() as nursery:
+            self._own_port = listener.socket.getsockname()[1]
+            task_status.started(self._own_port)
+            while True:
+                client = await listener.accept()
+                try:
+                    first = await client.receive_some(SEEN_BYTES)
+                    # An encoder that isn't persistent may send the next manifest before this one
+                    # was answered: one after the other, or the relay would mix them up.
+                    is_manifest = first.startswith(b"PUT " + MPD_PATH.encode())
+                    if is_manifest:
+                        await self._manifest_turn.acquire()
+                except BaseException:
+                    await trio.aclose_forcefully(client)
+                    raise
+                if not first:
+                    await client.aclose()
+                    return
+                nursery.start_soon(self._connect, client, bytearray(first), is_manifest)
+
+    async def finish(self) -> None:
+        """Have `run` return once every connection that was made before has been carried whole."""
+        # They are taken in their order, so an empty one is taken behind all others.
+        await (await trio.open_tcp_stream("127.0.0.1", self._own_port)).aclose()
+
+    async def _connect(
+        self, client: trio.SocketStream, request: bytearray, is_manifest: bool
+    ) -> None:
+        answer = bytearray()
+        self._requests.append(request)
+        self._answers.append(answer)
+        async with client, await trio.open_tcp_stream("127.0.0.1", self._port) as origin:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._carry, origin, client, answer, False)
+                await self._pass_on(origin, request, is_manifest)
+                await self._carry(client, origin, request, is_manifest)
+        if is_manifest:
+            self._manifest_turn.release()
+
+    async def _carry(
+        self,
+        source: trio.SocketStream,
+        sink: trio.SocketStream,
+        kept: bytearray,
+        is_manifest: bool,
+    ) -> None:
+        try:
+            while some := await source.receive_some(SEEN_BYTES):
+                kept += some
+                await self._pass_on(sink, some, is_manifest)
+            await sink.send_eof()
+        except trio.BrokenResourceError:
+            pass  # one that closes without reading its answer, as ffmpeg does
+
+    async def _pass_on(
+        self, sink: trio.SocketStream, some: bytes | bytearray, is_manifest: bool
+    ) -> None:
+        if not is_manifest:
+            await sink.send_all(some)
+            return
+        half = len(some) // 2
+        for part in (some[:half], some[half:]):
+            await sink.send_all(part)
+            await self._amid_manifest()
+
+    def sent(self) -> list[Sent]:
+        """The requests of all connections; each must be whole."""
+        return [one for raw in self._requests for one in _parse(bytes(raw))]
+
+    def statuses(self) -> set[int]:
+        """Every status that the encoder was answered with."""
+        return {
+            int(status)
+            for raw in self._answers
+            for status in re.findall(rb"^HTTP/1\.1 (\d{3}) ", raw, re.MULTILINE)
+        }
+
+
+def _parse(raw: bytes) -> list[Sent]:
+    """Chunked requests as RFC 9112 section 7.1 frames them, by means other than the origin's."""
+    found: list[Sent] = []
+    at = 0
+    while at < len(raw):
+        head_end = raw.index(b"\r\n\r\n", at)
+        head = raw[at:head_end].decode("latin-1")
+        assert "transfer-encoding: chunked" in head.lower()
+        method, path, _ = head.split("\r\n")[0].split(" ")
+        chunks: list[bytes] = []
+        at = head_end + 4
+        while size := int(raw[at : (line_end := raw.index(b"\r\n", at))], 16):
+            at = line_end + 2
+            chunks.append(raw[at : at + size])
+            at += size + 2
+        assert raw[line_end : line_end + 4] == b"\r\n\r\n"
+        at = line_end + 4
+        found.append(Sent(method, path, chunks))
+    return found
+
+
+async def read_segment(
+    client: Client, path: str, on_chunk: Callable[[int], None] = lambda count: None
+) -> tuple[int, bytes, list[int]]:
+    """GET a segment to its end, asking again if it took longer to begin than the origin holds.
+
+    Args:
+        on_chunk: called with the number of chunks after each.
+    Returns:
+        the status, the body, and the offsets at which the chunks ended that it came in.
+    Raises:
+        CutError: it ended before its end.
+    """
+    while (answer := await client.get(path)).status == 404:
+        await client.body()
+    body, ends = bytearray(), list[int]()
+    while (piece := await client.piece()) is not None:
+        body += piece.data
+        if piece.is_chunk_end:
+            ends.append(len(body))
+            on_chunk(len(ends))
+    return answer.status, bytes(body), ends
