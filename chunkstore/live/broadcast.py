@@ -8,9 +8,9 @@ everything goes on in a task of its own and comes back.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from chunkstore.live.reader import Reader
 
 __all__ = ["Broadcast"]
+
+Send: TypeAlias = "Callable[[bytes], int]"
 
 SMALL_EDGE = 8
 """So many readers are sent to at once: it takes no longer than to wake the pump for them."""
@@ -45,6 +47,7 @@ class Broadcast:
         "_first",
         "_frame",
         "_is_due",
+        "_members",
         "_pump",
         "_pushed",
         "_round",
@@ -57,10 +60,11 @@ class Broadcast:
         self.grown = trio.Event()
         self._pump = pump
         self._is_due = False
-        self._edge: dict[Reader, socket.socket] = {}
+        self._edge: dict[Reader, Send] = {}
+        self._members: list[tuple[Reader, Send]] | None = None  # of the edge; None: it has changed
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
         # The round under way: who hasn't been sent to yet, what is sent, its first frame's index.
-        self._round: Iterator[tuple[Reader, socket.socket]] | None = None
+        self._round: Iterator[tuple[Reader, Send]] | None = None
         self._frame = b""
         self._first = 0
 
@@ -84,15 +88,15 @@ class Broadcast:
         While readers are there that is how far the pump is, not the end of the ring: what lies
         between is about to be pushed, and a reader that joins here gets it exactly once.
         """
-        is_followed = self._edge or self._round is not None
-        return self._pushed if is_followed else self.generation.ring.frame_count
+        return self._pushed if self._edge else self.generation.ring.frame_count
 
     def join(self, reader: Reader, raw: socket.socket) -> None:
         """Hand a reader that is exactly at the edge to the pump (no await since it looked)."""
         self._pushed = self.edge_index
         assert reader.at.index == self._pushed
         assert not reader.at.skip
-        self._edge[reader] = raw
+        self._edge[reader] = raw.send
+        self._members = None
         reader.is_at_edge = True
 
     def leave(self, reader: Reader) -> None:
@@ -100,7 +104,8 @@ class Broadcast:
         if reader.is_at_edge:
             reader.is_at_edge = False
             reader.at.index = self._pushed
-            self._edge.pop(reader, None)
+            del self._edge[reader]
+            self._members = None
 
     def push(self, limit: int) -> bool:
         """Send what is new to at most `limit` readers at the edge, without waiting.
@@ -112,23 +117,21 @@ class Broadcast:
             self._is_due = False
             return True
         assert self._round is not None
-        frame, size, edge = self._frame, len(self._frame), self._edge
-        count = 0
-        for reader, raw in islice(self._round, limit):
-            count += 1
+        frame, size = self._frame, len(self._frame)
+        is_over = True
+        for reader, send in islice(self._round, limit):
+            is_over = False
             if not reader.is_at_edge:
                 continue  # it left since the round began
-            sent = 0
-            if size:
-                try:
-                    sent = raw.send(frame)
-                except OSError:
-                    sent = 0  # full, or broken: its own task meets the same and knows what to do
-            if size and sent == size:
-                edge[reader] = raw
-            else:
+            try:
+                sent = send(frame) if size else 0
+            except OSError:
+                sent = 0  # full, or broken: its own task meets the same and knows what to do
+            if sent != size or not size:
+                del self._edge[reader]
+                self._members = None
                 reader.fall_behind(self._first, sent)
-        if count < limit:
+        if is_over:
             self._round = None
             self._frame = b""
         return False
@@ -150,6 +153,7 @@ class Broadcast:
             ring.advance(at, len(self._frame))
             self._pushed = at.index
         # Who joins while the round is under way has all up to `_pushed`: it isn't part of it.
-        self._round = iter(self._edge.items())
-        self._edge = {}
+        if self._members is None:
+            self._members = list(self._edge.items())
+        self._round = iter(self._members)
         return True

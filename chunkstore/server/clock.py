@@ -18,6 +18,8 @@ from chunkstore.wire import http_date
 __all__ = ["Clock", "Timed"]
 
 TICK_S = 0.25
+EXPIRIES_PER_YIELD = 64
+"""A thousand silent connections expire together: others run after so many closes."""
 
 
 class Timed(Protocol):
@@ -54,7 +56,11 @@ class Clock:
         while True:
             self._tick()
             now = self.now_s
-            for one in [one for one in self._timed if one.deadline_s <= now]:
-                one.deadline_s = math.inf
-                one.expire()
+            due = [one for one in self._timed if one.deadline_s <= now]
+            for count, one in enumerate(due, 1):
+                if one.deadline_s <= now:  # still, since others ran
+                    one.deadline_s = math.inf
+                    one.expire()
+                if not count % EXPIRIES_PER_YIELD:
+                    await trio.lowlevel.checkpoint()
             await trio.sleep(TICK_S)

@@ -100,8 +100,8 @@ class Connection:
             self._scope.cancel()
 
     def cut(self, ending: Ending) -> None:
-        """End the connection now, whatever it does."""
-        if self._exchange is not None:
+        """End the connection now, whatever it does; the first reason is the one recorded."""
+        if self._exchange is not None and self._exchange.ending is Ending.COMPLETE:
             self._exchange.ending = ending
         self._scope.cancel()
 
