@@ -166,5 +166,5 @@ class _JsonWriter:
 
     def end(self, next_after: str | None) -> str:
         opening = self._opening if self._opening.startswith("{") else ""
-        rest = {"prefixes": self._prefixes, "next": next_after and encode_key(next_after)}
+        rest = {"prefixes": self._prefixes, "next": next_after and quote(next_after)}
         return f"{opening}],{json.dumps(rest)[1:]}\n"

@@ -96,8 +96,10 @@ class Writing:
         if announced > max_bytes:
             return 413, f"{announced} bytes announced, but an object may have {max_bytes} at most"
         entry = self._catalog.namespace.entry(key)
-        writing = entry.open if entry else None
-        if self._condition_fails(fields, writing or (entry.complete if entry else None)):
+        writing, complete = (entry.open, entry.complete) if entry else (None, None)
+        # Judged again when the upload is whole, against what is complete then: what can't hold
+        # there must not displace the writer that is at it.
+        if any(self._condition_fails(fields, one) for one in {writing or complete, complete}):
             return 412, "the request's condition does not hold for what the path has now"
         if writing is not None and policy.single_writer:
             return 409, "the path is being written, and its policy allows a single writer"

@@ -58,8 +58,9 @@ class Exchange:
             fields: a block made by `field_block`, without Date and framing.
             length: of the body in bytes; None: chunked; NO_LENGTH: no framing field (HEAD only).
         """
+        head = self.connection.write_head(status, fields, length)
         self.status = status
-        return self.connection.write_head(status, fields, length)
+        return head
 
     def finish(self) -> None:
         """The promised body was handed over whole."""

@@ -155,7 +155,7 @@ class Server:
 
     async def _turn_away(self, transport: SocketTransport) -> None:
         block, body = problem(503, "too many connections; try again in a moment")
-        fields = block + RETRY_AFTER + field_block([("Connection", "close")])
+        fields = block + RETRY_AFTER + self.common_fields + field_block([("Connection", "close")])
         length = field_block(
             [("Date", self.clock.date.decode()), ("Content-Length", str(len(body)))]
         )

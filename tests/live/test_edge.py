@@ -40,6 +40,10 @@ class Sink:
         await trio.sleep_forever()
         raise AssertionError("unreachable")
 
+    def cut(self, ending: Ending) -> None:
+        """Nobody is cut."""
+        raise AssertionError(ending)
+
 
 def whole(reader: Reader, size: int, ends: list[int]) -> None:
     """The reader has the whole framed stream, once."""

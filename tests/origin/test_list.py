@@ -173,6 +173,13 @@ async def test_json_members(open_site: OpenSite) -> None:
     assert paged.json["next"] == "/ttl/a.m4s"
 
 
+async def test_next_of_json_can_be_pasted_behind_after(site: Site) -> None:
+    await fill(site, "/a%20b+c&d=e", "/b")
+    first = await site.ask("LIST", "/?limit=1", AS_JSON)
+    second = await site.ask("LIST", f"/?limit=1&after={first.json['next']}", AS_JSON)
+    assert [one["path"] for one in second.json["objects"]] == ["/b"]
+
+
 async def test_list_is_safe_and_its_body_is_ignored(site: Site) -> None:
     await fill(site, "/a")
     client = site.connect()

@@ -258,6 +258,15 @@ async def test_expect_100_goes_on(site: Site) -> None:
     assert (await client.ask("GET", "/x")).body == b"hello"
 
 
+async def test_if_match_of_an_upload_under_way_does_not_displace_it(site: Site) -> None:
+    writer = await site.upload("/x")
+    await writer.chunk(b"hello")
+    etag = (await site.ask("HEAD", "/x")).fields["etag"]
+    assert (await site.put("/x", b"no", f"If-Match: {etag}")).status == 412
+    assert (await writer.end()).status == 201
+    assert (await site.get("/x")).body == b"hello"
+
+
 async def test_two_writers_that_wait_for_100_cannot_both_be_the_single_one(
     open_site: OpenSite,
 ) -> None:
