@@ -12,7 +12,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     live/          the ring's async face: pump, edge, trio.Event hand-off
     store/         what keeps complete generations: memory
     wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
-    objects.py     the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
+    objects/       the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
     ring.py        single writer, many readers: offsets, cursors, chunk boundaries           } no
     policy.py      prefix or glob -> ttl, hold, atomic, Cache-Control, ...                   } trio,
     paths.py       object keys and prefixes: one normal form                                 } no
@@ -31,7 +31,6 @@ from chunkstore.errors import (
     CapacityError,
     ChunkstoreError,
     LocalProtocolError,
-    NotFoundError,
     PathError,
     ProtocolError,
     RemoteProtocolError,
@@ -44,7 +43,6 @@ __all__ = [
     "CapacityError",
     "ChunkstoreError",
     "LocalProtocolError",
-    "NotFoundError",
     "PathError",
     "Policy",
     "PolicyRow",

@@ -7,7 +7,6 @@
         LocalProtocolError            we broke HTTP: a bug of ours
         RemoteProtocolError(status)   the peer broke HTTP: answer and close
       StoreError
-        NotFoundError(key)
         CapacityError(needed_bytes, free_bytes)
       PathError(path, reason)         what came is no key or prefix in normal form
       SettingsError(where, detail)    flag, environment, file or policy row
@@ -25,7 +24,6 @@ __all__ = [
     "CapacityError",
     "ChunkstoreError",
     "LocalProtocolError",
-    "NotFoundError",
     "PathError",
     "ProtocolError",
     "RemoteProtocolError",
@@ -69,18 +67,6 @@ class RemoteProtocolError(ProtocolError):
 
 class StoreError(ChunkstoreError):
     """A store couldn't do what was asked of it."""
-
-
-class NotFoundError(StoreError):
-    """Nothing is stored under this key.
-
-    Args:
-        key: the key in normal form.
-    """
-
-    def __init__(self, key: str) -> None:
-        super().__init__(f"nothing is stored at {key}")
-        self.key = key
 
 
 class CapacityError(StoreError):

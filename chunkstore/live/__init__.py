@@ -4,7 +4,8 @@
     broadcast.py   one open generation, and the readers at its live edge
     pump.py        the one task that pushes to all of them
     reader.py      one GET that follows an open generation: catches up, joins the edge, falls behind
-    catalog.py     namespace + store + broadcasts: uploads, holds, expiry
+    upload.py      the writer's side: takes bytes in and shows them
+    catalog.py     namespace + store + broadcasts: who reads, who waits, what goes
 
 A reader is always in one of two places. *Behind*, its own task sends it views of the ring. *At the
 edge*, it sleeps, and the pump sends it each new frame with one non-blocking call; the frame is made
@@ -15,10 +16,11 @@ twice or left out.
 from __future__ import annotations
 
 from chunkstore.live.broadcast import Broadcast
-from chunkstore.live.catalog import Catalog, Upload
+from chunkstore.live.catalog import Catalog
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.live.pump import Pump
 from chunkstore.live.reader import CutWatch, Reader
+from chunkstore.live.upload import Upload
 
 __all__ = [
     "Broadcast",

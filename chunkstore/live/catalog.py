@@ -1,4 +1,4 @@
-"""Namespace, store and broadcasts together: uploads, holds, expiry."""
+"""Namespace, store and broadcasts together: who reads, who waits, what goes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,13 @@ import trio
 from chunkstore.errors import CapacityError
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.pump import Pump
+from chunkstore.live.upload import Upload
 from chunkstore.metrics import Metrics
-from chunkstore.objects import Abort, Generation, Namespace
+from chunkstore.objects import Generation, Namespace
 from chunkstore.policy import Policy
-from chunkstore.ring import CHUNK_COST_BYTES
 from chunkstore.store import MemoryStore
 
-__all__ = ["Catalog", "Upload"]
-
-PUBLISH_AFTER_S = 0.02
-"""Bytes are shown at the latest so long after the first of them came, chunk end or not."""
+__all__ = ["Catalog"]
 
 
 class Catalog:
@@ -232,71 +229,3 @@ class Catalog:
             with trio.move_on_at(self.store.next_expiry_s() or math.inf):
                 await self._sooner.wait()
             self._sooner = trio.Event()
-
-
-class Upload:
-    """The writer's side of one open generation."""
-
-    def __init__(self, catalog: Catalog, broadcast: Broadcast) -> None:
-        self._catalog = catalog
-        self._broadcast = broadcast
-        self._last_byte_s: float | None = None
-        self.generation = broadcast.generation
-        self.longest_gap_s = 0.0
-        self.publish_at_s: float | None = None
-        """When `publish` is due, if bytes wait that the publish rule holds back."""
-
-    def append(
-        self, data: bytes | bytearray | memoryview, *, chunk_end: bool, max_bytes: int
-    ) -> Abort | None:
-        """Store bytes and show them as the publish rule says; never waits for a reader.
-
-        Returns:
-            None, or why the upload must be given up (the caller calls `abort` with it).
-        """
-        generation, store = self.generation, self._catalog.store
-        ring = generation.ring
-        now = trio.current_time()
-        if self._last_byte_s is not None:
-            self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
-        self._last_byte_s = now
-        if ring.size_bytes + len(data) > max_bytes:
-            return Abort.TOO_LARGE
-        try:
-            self._catalog.make_room(len(data) + CHUNK_COST_BYTES)
-        except CapacityError:
-            return Abort.NO_MEMORY
-        if not generation.is_open:
-            return generation.abort  # displaced or deleted while these bytes were on their way
-        was_empty = not ring.ends
-        is_published = ring.append(data, chunk_end=chunk_end)
-        store.charge(generation)
-        if is_published:
-            self._published(now, was_empty=was_empty)
-        elif self.publish_at_s is None:
-            self.publish_at_s = now + PUBLISH_AFTER_S
-        return None
-
-    def publish(self) -> None:
-        """Show what is stored: its 20 ms are over."""
-        was_empty = not self.generation.ring.ends
-        if self.generation.ring.publish():
-            self._catalog.store.charge(self.generation)
-            self._published(trio.current_time(), was_empty=was_empty)
-
-    def _published(self, now_s: float, *, was_empty: bool) -> None:
-        self.publish_at_s = None
-        self._catalog.namespace.published(self.generation, now_s)
-        self._broadcast.wake()
-        if was_empty and not self.generation.policy.atomic:
-            self._catalog.appeared(self.generation.key)
-
-    def commit(self) -> bool:
-        """The body is whole: the generation is complete. Whether it replaced another one."""
-        self.publish()
-        return self._catalog.committed(self.generation)
-
-    def abort(self, cause: Abort) -> None:
-        """Give the upload up; readers are cut. Nothing happens if it has already ended."""
-        if self.generation.is_open:
-            self._catalog.namespace.abort(self.generation, cause)

@@ -248,5 +248,6 @@ class Reading:
                 await exchange.send([*pieces, *ring.views(start, upto)])
                 pieces = []
                 start = upto
-                await trio.lowlevel.checkpoint()
+                if start < stop:  # else it is whole, whatever becomes of the object now
+                    await trio.lowlevel.checkpoint()
         exchange.finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 import pytest
@@ -124,11 +125,14 @@ class Play:
             assert ring.is_sealed
             expected = data[start:]
             assert answer.body == expected if answer.is_whole else expected.startswith(answer.body)
-        if answer.is_whole and reader.ended != "left" and not reader.ended:
+        if answer.is_whole and not reader.ended:
             if not plan.is_pipelining:
-                reader.ask("/done")
+                with contextlib.suppress(OSError):
+                    reader.ask("/done")
             following = await reader.answer()
-            assert (following.status, following.body) == (200, payload(0, 5000))
+            if following.status or generation.state is not State.DELETED:
+                assert (following.status, following.body) == (200, payload(0, 5000))
+            # Else it was cut while its task had yet to learn that all of it was handed over.
 
 
 @given(

@@ -1,175 +1,23 @@
-"""The namespace: which generation a name shows, and what a write, a delete or time does to it.
-
-Pure and synchronous: time comes in as an argument (`now_s`, any monotonic clock), so a test drives
-it without one. A name has at most one complete and one open generation:
-
-    begin ──> OPEN ──commit──> COMPLETE ──replace | evict──> GONE    (running readers finish)
-                │                  ├──────expire──────────> EXPIRED (running readers finish)
-                ├──abort──> ABORTED└──────delete──────────> DELETED (readers are cut)
-                └──delete─> DELETED
-
-What a reader sees of a name is `visible`: an ordinary object shows from its first published byte,
-an atomic one when it is complete; when an open generation is aborted, the name falls back to its
-complete one. Whoever must act on a change of state (the writer, the readers) registers a watcher.
-"""
+"""All names of an origin in one ordered index: who shows, who is displaced, who is waited for."""
 
 from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from collections.abc import Callable
-from enum import Enum
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
+from chunkstore.objects.generation import Abort, Generation
 from chunkstore.paths import parent
 from chunkstore.policy import Policy
-from chunkstore.ring import Ring
 
-__all__ = ["Abort", "Entry", "Generation", "Listing", "Namespace", "State", "next_state"]
+__all__ = ["Entry", "Listing", "Namespace"]
 
 RECENT_S = 10.0
 """A folder that received a byte, or a name that went away, is remembered for so long."""
 RECENT_COUNT = 10_000
 """At most so many folders and so many gone names are remembered."""
-
-
-class State(Enum):
-    """Where a generation is in its life."""
-
-    OPEN = "open"
-    COMPLETE = "complete"
-    ABORTED = "aborted"
-    DELETED = "deleted"
-    EXPIRED = "expired"
-    GONE = "gone"
-
-
-_NEXT: dict[tuple[State, str], State] = {
-    (State.OPEN, "commit"): State.COMPLETE,
-    (State.OPEN, "abort"): State.ABORTED,
-    (State.OPEN, "delete"): State.DELETED,
-    (State.COMPLETE, "delete"): State.DELETED,
-    (State.COMPLETE, "expire"): State.EXPIRED,
-    (State.COMPLETE, "evict"): State.GONE,
-    (State.COMPLETE, "replace"): State.GONE,
-}
-
-
-def next_state(state: State, event: str) -> State:
-    """The state after `event`.
-
-    Raises:
-        ValueError: the event is not one that can happen in this state.
-    """
-    try:
-        return _NEXT[state, event]
-    except KeyError:
-        raise ValueError(f"a generation that is {state.value} has no {event!r}") from None
-
-
-class Abort(Enum):
-    """Why an upload ended without being complete: metric name, status for its writer, sentence."""
-
-    WRITER_GONE = ("writer_gone", 400, "the connection ended before the upload did")
-    BAD_FRAMING = ("bad_framing", 400, "the upload's framing is broken")
-    IDLE = ("idle", 408, "no byte of the upload came for longer than the upload idle limit")
-    DISPLACED = ("displaced", 409, "a newer upload of the same path took its place")
-    DELETED = ("deleted", 410, "the object was deleted while it was being uploaded")
-    PRECONDITION = ("precondition", 412, "the upload's condition no longer held when it was whole")
-    TOO_LARGE = ("too_large", 413, "the object grew beyond the largest size allowed")
-    DRAIN = ("drain", 503, "the server is shutting down")
-    NO_MEMORY = ("no_memory", 507, "the memory budget is used up by uploads in progress")
-
-    def __init__(self, metric: str, status: int, text: str) -> None:
-        self.metric = metric
-        self.status = status
-        self.text = text
-
-
-class Generation:
-    """One PUT of a path: its bytes, its identity, its life.
-
-    Attributes:
-        now-based times (`opened_at_s`, `expires_at_s`) are of the caller's monotonic clock;
-        `created_s` and `modified_s` are Unix time.
-        head: the response fields the origin made for it; they change only with `state`.
-        charged_bytes: what the memory budget holds for it.
-    """
-
-    __slots__ = (
-        "abort",
-        "charged_bytes",
-        "content_type",
-        "created_s",
-        "etag",
-        "expires_at_s",
-        "folder",
-        "head",
-        "id",
-        "key",
-        "modified_s",
-        "policy",
-        "readers",
-        "readers_peak",
-        "ring",
-        "state",
-        "watchers",
-    )
-
-    def __init__(
-        self, key: str, generation_id: int, etag: str, policy: Policy, created_s: float
-    ) -> None:
-        self.key = key
-        self.id = generation_id
-        self.etag = etag
-        self.policy = policy
-        self.ring = Ring()
-        self.folder = parent(key)
-        self.content_type = "application/octet-stream"
-        self.created_s = created_s
-        self.modified_s = created_s
-        self.expires_at_s: float | None = None
-        self.state = State.OPEN
-        self.abort: Abort | None = None
-        self.charged_bytes = 0
-        self.readers = 0
-        self.readers_peak = 0
-        self.head: bytes | None = None
-        self.watchers: dict[Callable[[], None], None] | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Still being written."""
-        return self.state is State.OPEN
-
-    @property
-    def is_stored(self) -> bool:
-        """Its bytes belong to the namespace: open or complete."""
-        return self.state is State.OPEN or self.state is State.COMPLETE
-
-    @property
-    def is_cut(self) -> bool:
-        """Its readers must end now, without a clean end: it was aborted or deleted."""
-        return self.state is State.ABORTED or self.state is State.DELETED
-
-    def watch(self, call: Callable[[], None]) -> None:
-        """Have `call` called (synchronously) once, after the next change of state."""
-        if self.watchers is None:  # as with most of a million generations
-            self.watchers = {}
-        self.watchers[call] = None
-
-    def unwatch(self, call: Callable[[], None]) -> None:
-        """Take a watcher back; harmless if it isn't registered."""
-        if self.watchers is not None:
-            self.watchers.pop(call, None)
-
-    def _enter(self, event: str) -> None:
-        self.state = next_state(self.state, event)
-        watchers, self.watchers = self.watchers, None
-        for call in watchers or ():
-            call()
 
 
 class Entry:
@@ -242,7 +90,7 @@ class Namespace:
         self._gone.pop(key, None)
         if displaced is not None:
             displaced.abort = Abort.DISPLACED
-            displaced._enter("abort")
+            displaced.enter("abort")
         return generation
 
     def published(self, generation: Generation, now_s: float) -> None:
@@ -262,8 +110,8 @@ class Namespace:
         generation.head = None  # it was made for the open one
         replaced, entry.complete, entry.open = entry.complete, generation, None
         if replaced is not None:
-            replaced._enter("replace")
-        generation._enter("commit")
+            replaced.enter("replace")
+        generation.enter("commit")
         return replaced
 
     def abort(self, generation: Generation, cause: Abort) -> None:
@@ -274,7 +122,7 @@ class Namespace:
         if entry.complete is None:
             del self._entries[generation.key]
         generation.abort = cause
-        generation._enter("abort")
+        generation.enter("abort")
 
     # --- going away ----------------------------------------------------------------------------
 
@@ -287,7 +135,7 @@ class Namespace:
         ended = [one for one in (entry.open, entry.complete) if one is not None]
         for generation in ended:
             generation.abort = Abort.DELETED if generation.is_open else None
-            generation._enter("delete")
+            generation.enter("delete")
         return ended
 
     def expire(self, generation: Generation, now_s: float) -> None:
@@ -305,7 +153,7 @@ class Namespace:
         entry.complete = None
         if entry.open is None:
             del self._entries[generation.key]
-        generation._enter(event)
+        generation.enter(event)
 
     # --- asking --------------------------------------------------------------------------------
 

@@ -1,0 +1,24 @@
+"""The namespace: which generation a name shows, and what a write, a delete or time does to it.
+
+Pure and synchronous: time comes in as an argument (`now_s`, any monotonic clock), so a test drives
+it without one. A name has at most one complete and one open generation:
+
+    begin ──> OPEN ──commit──> COMPLETE ──replace | evict──> GONE    (running readers finish)
+                │                  ├──────expire──────────> EXPIRED (running readers finish)
+                ├──abort──> ABORTED└──────delete──────────> DELETED (readers are cut)
+                └──delete─> DELETED
+
+What a reader sees of a name is `visible`: an ordinary object shows from its first published byte,
+an atomic one when it is complete; when an open generation is aborted, the name falls back to its
+complete one. Whoever must act on a change of state (the writer, the readers) registers a watcher.
+
+    generation.py   one PUT of a path: its states, why it was aborted, who watches it
+    namespace.py    all names in one ordered index
+"""
+
+from __future__ import annotations
+
+from chunkstore.objects.generation import Abort, Generation, State, next_state
+from chunkstore.objects.namespace import Entry, Listing, Namespace
+
+__all__ = ["Abort", "Entry", "Generation", "Listing", "Namespace", "State", "next_state"]
