@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -295,6 +295,7 @@ TestNamespace.settings = settings(max_examples=40, stateful_step_count=40, deadl
     st.text("ab/\ud7ff\U0010ffff", max_size=2),
     st.integers(1, 5),
 )
+@example({"/a\U0010ffffb", "/a\U0010ffffc", "/b"}, "/", "\U0010ffff", 1)
 @settings(max_examples=100, deadline=None)
 def test_listing_of_any_names(keys: set[str], prefix: str, delimiter: str, limit: int) -> None:
     namespace = Namespace("boot", CAP_S)

@@ -153,6 +153,9 @@ async def test_beyond_the_limit_connections_are_told() -> None:
         peers = [Peer(trio.SocketStream(trio.socket.from_stdlib_socket(one))) for one in streams]
         answers = [await peer.answer() for peer in peers]
         assert [one.status for one in answers] == [200] * 3 + [503] * 17
+        for stream, peer in zip(streams[3:], peers[3:], strict=True):
+            stream.send(GET)  # what comes late doesn't turn the end into a reset
+            assert await peer.rest() == b""
         assert not any(peer.was_reset for peer in peers)
         assert all(b"try again" in one.body for one in answers[3:])
         assert server.metrics.connections == 20

@@ -116,9 +116,9 @@ async def test_a_stalled_pipe_stops_nobody_and_what_is_dropped_is_counted(
         await peer.ask(GET)
         await peer.stream.aclose()
     lines = pipe.rest()
-    (said,) = [line for line in lines if "dropped" in line]
-    assert re.search(r"log: (\d+) lines dropped", said)
-    assert len(lines) - 1 + int(re.findall(r"(\d+) lines", said)[0]) == 201
+    said = [found[1] for line in lines if (found := re.search(r"log: (\d+) lines dropped", line))]
+    assert said  # once, or again if the last request came before the queue had room
+    assert len(lines) - len(said) + sum(map(int, said)) == 201
 
 
 async def test_a_server_with_a_stalled_pipe_ends(
