@@ -8,9 +8,9 @@ function writes, its `parse_` function reads back as the same value.
 
 from __future__ import annotations
 
+import math
 import re
 from decimal import Decimal
-from math import isfinite
 
 __all__ = [
     "format_duration",
@@ -35,6 +35,9 @@ _DURATION_UNITS = {
     "h": Decimal(3600),
     "d": Decimal(86400),
 }
+
+_MAX_DURATION_S = 10**6 * 86400
+"""Beyond every bound that a setting has, and short enough to be written exactly."""
 
 _SWITCHES = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -76,15 +79,21 @@ def parse_duration(value: object) -> float:
     """A duration in seconds, from a number or text such as "10", "10s", "500ms", "2m", "1h", "1d".
 
     Raises:
-        ValueError: no duration.
+        ValueError: no duration, or one of more than a million days.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and isfinite(value):
-        return float(value)
-    if isinstance(value, str) and (match := _NUMBER_AND_UNIT.fullmatch(value.strip())):
+    seconds: float | Decimal = math.nan
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        seconds = value
+    elif isinstance(value, str) and (match := _NUMBER_AND_UNIT.fullmatch(value.strip())):
         number, unit = match.groups()
         if unit in _DURATION_UNITS:
-            return float(Decimal(number) * _DURATION_UNITS[unit])
-    raise ValueError(f"expected a duration such as 10s, 500ms or 2m, got {value!r}")
+            seconds = Decimal(number) * _DURATION_UNITS[unit]
+    if seconds > _MAX_DURATION_S or seconds < -_MAX_DURATION_S:
+        at_most = format_duration(_MAX_DURATION_S)
+        raise ValueError(f"expected a duration of at most {at_most}, got {value!r}")
+    if math.isnan(seconds):
+        raise ValueError(f"expected a duration such as 10s, 500ms or 2m, got {value!r}")
+    return float(seconds)
 
 
 def parse_switch(value: object) -> bool:

@@ -11,7 +11,9 @@ line on stderr.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 import click
 
@@ -55,6 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SettingsError as error:
         return _fail(_WRONG_INPUT, str(error))
     except (ChunkstoreError, click.ClickException) as error:
+        return _fail(_FAILED, str(error))
+    except OSError as error:
+        # What stdout didn't take would be tried again, with a traceback, when the process ends.
+        with suppress(OSError):
+            sys.stdout.close()
         return _fail(_FAILED, str(error))
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED

@@ -56,7 +56,8 @@ def resolve(
 def _from_file(text: str | None, file_name: str) -> dict[str, tuple[object, str]]:
     try:
         table = tomllib.loads(text or "")
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
+        # Besides TOMLDecodeError: numbers of too many digits, lists in too many lists.
         raise SettingsError(file_name, f"no valid TOML: {error}") from None
     keys = {setting.key for setting in SETTINGS}
     for key in table:

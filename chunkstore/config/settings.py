@@ -277,6 +277,12 @@ class Settings:
         """`listen`, parsed."""
         return tuple(parse_listen(text) for text in self.listen)
 
+    @property
+    def largest_object_bytes(self) -> int:
+        """The largest size that `max_object`, here or in a policy, allows any object."""
+        own = [row.sets.get("max_object_bytes") or 0 for row in self.policies]
+        return max(self.max_object_bytes, *own, 0)
+
     def _check_writes(self) -> None:
         exposed = [text for text in self.listen if not parse_listen(text).is_loopback]
         if exposed and not self.open_writes:

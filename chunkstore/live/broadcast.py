@@ -7,9 +7,11 @@ everything goes on in a task of its own and comes back.
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable, Iterator
-from itertools import islice
+from heapq import heapify, heappop, heappush
+from itertools import count, islice
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -43,6 +45,7 @@ class Broadcast:
     """
 
     __slots__ = (
+        "_awaited",
         "_edge",
         "_first",
         "_frame",
@@ -51,6 +54,8 @@ class Broadcast:
         "_pump",
         "_pushed",
         "_round",
+        "_serials",
+        "_waiting_count",
         "generation",
         "grown",
     )
@@ -59,6 +64,11 @@ class Broadcast:
         self.generation = generation
         self.grown = trio.Event()
         self._pump = pump
+        # Who waits for a byte: its offset, a serial that keeps events from being compared, the
+        # event. It is set once nobody waits for it any more.
+        self._awaited: list[tuple[int, int, trio.Event]] = []
+        self._serials = count()
+        self._waiting_count = 0
         self._is_due = False
         self._edge: dict[Reader, Send] = {}
         self._members: list[tuple[Reader, Send]] | None = None  # of the edge; None: it has changed
@@ -72,6 +82,7 @@ class Broadcast:
         """Called after publishing: whoever waits looks at the ring again until at the edge."""
         grown, self.grown = self.grown, trio.Event()
         grown.set()
+        self.release(self.generation.ring.end if self.generation.is_open else math.inf)
         if not self._edge or self._is_due:
             return
         if len(self._edge) <= SMALL_EDGE:
@@ -80,6 +91,30 @@ class Broadcast:
         else:
             self._is_due = True
             self._pump.add(self)
+
+    async def reached(self, offset: int) -> None:
+        """Wait until byte `offset` exists, the generation is no longer open, or `release`.
+
+        Others' bytes wake nobody: a hundred may wait for what is far away.
+
+        Cancellation: nothing remains.
+        """
+        event = trio.Event()
+        heappush(self._awaited, (offset, next(self._serials), event))
+        self._waiting_count += 1
+        try:
+            await event.wait()
+        finally:
+            event.set()
+            self._waiting_count -= 1
+            if len(self._awaited) > 2 * self._waiting_count:  # not each time: a herd may leave
+                self._awaited = [one for one in self._awaited if not one[2].is_set()]
+                heapify(self._awaited)
+
+    def release(self, end: float = math.inf) -> None:
+        """Let those go on who wait for a byte before the absolute offset `end`."""
+        while self._awaited and self._awaited[0][0] < end:
+            heappop(self._awaited)[2].set()
 
     @property
     def edge_index(self) -> int:

@@ -83,28 +83,42 @@ class Catalog:
         """Whether one more GET may wait: not when draining, and not beyond the bound."""
         return not self.is_draining and self._waiter_count < self._max_waiters
 
+    @property
+    def why_not_wait(self) -> str:
+        """The sentence for a GET that may not wait."""
+        if self.is_draining:
+            return "the server is shutting down; ask again, or elsewhere"
+        return "too many requests wait for bytes that have not come yet"
+
     async def wait_visible(self, key: str, timeout_s: float) -> Generation | None:
         """Wait until `key` shows something; None at the timeout or when draining.
 
         Cancellation: nothing remains; a hold creates no placeholder.
         """
-        event, count = self._held.get(key) or (trio.Event(), 0)
-        self._held[key] = (event, count + 1)
         self._waiter_count += 1
         try:
             with trio.move_on_after(timeout_s):
-                await event.wait()
+                # What appears may be gone before this task runs: an upload cut in its first bytes.
+                while self.namespace.visible(key) is None and not self.is_draining:
+                    await self._wait_for_change(key)
         finally:
             self._waiter_count -= 1
+        shown = self.namespace.visible(key)
+        self.count_hold(is_met=shown is not None)
+        return shown
+
+    async def _wait_for_change(self, key: str) -> None:
+        event, count = self._held.get(key) or (trio.Event(), 0)
+        self._held[key] = (event, count + 1)
+        try:
+            await event.wait()
+        finally:
             event_now, count = self._held.get(key, (None, 0))
             if event_now is event:  # nobody was woken: take this one waiter back
                 if count == 1:
                     del self._held[key]
                 else:
                     self._held[key] = (event, count - 1)
-        shown = self.namespace.visible(key)
-        self.count_hold(is_met=shown is not None)
-        return shown
 
     async def wait_grown(self, generation: Generation, offset: int, timeout_s: float) -> None:
         """Wait until byte `offset` exists, the generation is no longer open, or the timeout.
@@ -115,8 +129,8 @@ class Catalog:
         self._waiter_count += 1
         try:
             with trio.move_on_after(timeout_s):
-                while generation.is_open and offset >= ring.end and not self.is_draining:
-                    await self._broadcasts[generation.id].grown.wait()
+                if generation.is_open and offset >= ring.end and not self.is_draining:
+                    await self._broadcasts[generation.id].reached(offset)
         finally:
             self._waiter_count -= 1
         self.count_hold(is_met=ring.is_sealed or offset < ring.end)
@@ -135,7 +149,7 @@ class Catalog:
             event.set()
         self._held.clear()
         for broadcast in self._broadcasts.values():
-            broadcast.wake()
+            broadcast.release()
 
     # --- writing -------------------------------------------------------------------------------
 

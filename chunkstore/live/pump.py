@@ -47,9 +47,10 @@ class Pump:
             self._woken = trio.Event()
             resumed_s = time.perf_counter()
             while self._due:
-                broadcast = self._due.popleft()
-                if not broadcast.push(SENDS_PER_TURN):
-                    self._due.append(broadcast)
+                if self._due[0].push(SENDS_PER_TURN):
+                    self._due.popleft()  # held by nothing here: it may be large and gone by now
+                else:
+                    self._due.rotate(-1)
                 now_s = time.perf_counter()
                 if now_s - resumed_s >= share_s:
                     await trio.lowlevel.checkpoint()

@@ -65,11 +65,11 @@ class Upload:
             return generation.abort  # displaced or deleted while these bytes were on their way
         was_empty = not ring.ends
         is_published = ring.append(data, chunk_end=chunk_end)
-        store.charge(generation)
         if is_published:
-            self._published(now, was_empty=was_empty)
+            self._published(now, was_empty=was_empty)  # readers first, accounts afterwards
         elif self.publish_at_s is None:
             self.publish_at_s = now + PUBLISH_AFTER_S
+        store.charge(generation)
         return None
 
     def publish(self) -> None:
@@ -81,8 +81,8 @@ class Upload:
 
     def _published(self, now_s: float, *, was_empty: bool) -> None:
         self.publish_at_s = None
-        self._catalog.namespace.published(self.generation, now_s)
         self._broadcast.wake()
+        self._catalog.namespace.published(self.generation, now_s)
         if was_empty and not self.generation.policy.atomic:
             self._catalog.appeared(self.generation.key)
 

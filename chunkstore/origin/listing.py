@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
-from typing import NamedTuple
+import math
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
+from typing import NamedTuple, Protocol
 from urllib.parse import parse_qsl, quote
 
 import trio
 
 from chunkstore.errors import PathError
 from chunkstore.objects import Generation, Namespace
+from chunkstore.objects import Listing as Step
 from chunkstore.origin.fields import NO_STORE
 from chunkstore.paths import encode_key, parse_prefix
 from chunkstore.ring import LAST_CHUNK
@@ -19,8 +22,8 @@ from chunkstore.wire import field_block
 
 __all__ = ["Listing", "Query", "asks_for_list", "parse_query"]
 
-PAGE_COUNT = 1000
-"""Names looked at before others may run, and per chunk of a streamed listing."""
+STEP_COUNT = 250
+"""Names listed before others may run, and per chunk of a streamed listing."""
 LIMIT_MAX = 10_000
 """Largest `limit`: such a page is made whole before its head, which says where the next begins."""
 DELIMITER_BYTES = 64
@@ -73,7 +76,7 @@ class Listing:
         self._wall_offset_s = wall_offset_s
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer with the names that start with the path, a page at a time.
+        """Answer with the names that start with the path, a step at a time.
 
         No match is 200 and empty. Without `limit` all are listed, streamed: names that come and go
         meanwhile are listed or not, all others exactly once.
@@ -87,32 +90,56 @@ class Listing:
         is_json = "application/json" in (request.fields.get("accept") or "")
         media_type = "application/json" if is_json else "text/plain; charset=utf-8"
         fields = field_block([("Content-Type", media_type)]) + NO_STORE
-        writer = _JsonWriter(self._wall_offset_s()) if is_json else _TextWriter()
+        writer: _Writer = _JsonWriter(self._wall_offset_s()) if is_json else _TextWriter()
         # HTTP/1.0 has no chunked: it gets a page, and where the next one begins.
         limit = query.limit or (LIMIT_MAX if request.http_1_0 else None)
-        page = self._namespace.page(prefix, query.after, query.delimiter, limit or PAGE_COUNT)
-        if limit is not None or page.next_after is None:
-            if page.next_after is not None:
-                way = "list&" if request.method == "GET" else ""  # the mirror's next is a mirror
-                link = f"{encode_key(prefix)}?{way}{_next_query(query, page.next_after)}"
-                fields += field_block([("Link", f'<{link}>; rel="next"')])
-            body = [writer.items(page.items), writer.end(page.next_after)]
-            await exchange.respond(200, fields, "".join(body).encode("ascii"))
+        steps = self._steps(prefix, query, limit)
+        first = next(steps)
+        steps = chain([first], steps)
+        if limit is None and first.next_after is not None:
+            await exchange.send([exchange.head(200, fields, None)])
+            await _stream(exchange, writer, steps)
             return
-        await exchange.send([exchange.head(200, fields, None)])
-        after: str | None = page.next_after
-        while after is not None:
-            await exchange.send([_frame(writer.items(page.items))])
-            await trio.lowlevel.checkpoint()
-            page = self._namespace.page(prefix, after, query.delimiter, PAGE_COUNT)
-            after = page.next_after
-        last = writer.items(page.items) + writer.end(None)
-        await exchange.send([_frame(last) + LAST_CHUNK])
+        body, next_after = await _whole(writer, steps)
+        if next_after is not None:
+            way = "list&" if request.method == "GET" else ""  # the mirror's next is a mirror
+            link = f"{encode_key(prefix)}?{way}{_next_query(query, next_after)}"
+            fields += field_block([("Link", f'<{link}>; rel="next"')])
+        await exchange.send([exchange.head(200, fields, sum(map(len, body))), *body])
         exchange.finish()
 
+    def _steps(self, prefix: str, query: Query, limit: int | None) -> Iterator[Step]:
+        """The names in steps, each looked up when it's asked for."""
+        after, left = query.after, math.inf if limit is None else limit
+        while True:
+            count = int(min(STEP_COUNT, left))
+            step = self._namespace.page(prefix, after, query.delimiter, count)
+            left -= len(step.items)
+            yield step
+            if step.next_after is None or not left:
+                return
+            after = step.next_after
 
-def _frame(text: str) -> bytes:
-    return b"%x\r\n%b\r\n" % (len(text), text.encode("ascii")) if text else b""
+
+async def _stream(exchange: Exchange, writer: _Writer, steps: Iterable[Step]) -> None:
+    for piece in chain((writer.items(step.items) for step in steps), writer.end(None)):
+        if piece:
+            await exchange.send([b"%x\r\n%b\r\n" % (len(piece), piece)])
+        await trio.lowlevel.checkpoint()
+    await exchange.send([LAST_CHUNK])
+    exchange.finish()
+
+
+async def _whole(writer: _Writer, steps: Iterable[Step]) -> tuple[list[bytes], str | None]:
+    """The pieces of a page, and where the next page begins."""
+    body: list[bytes] = []
+    next_after: str | None = None
+    for step in steps:
+        body.append(writer.items(step.items))
+        next_after = step.next_after
+        # After the last step too: a sent answer alone lets nobody run before a pipelined LIST.
+        await trio.lowlevel.checkpoint()
+    return [*body, *writer.end(next_after)], next_after
 
 
 def _next_query(query: Query, after: str) -> str:
@@ -120,14 +147,25 @@ def _next_query(query: Query, after: str) -> str:
     return "&".join(f"{name}={quote(value)}" for name, value in pairs if value)
 
 
+class _Writer(Protocol):
+    """Writes a listing piece by piece."""
+
+    def items(self, items: list[Generation | str]) -> bytes:
+        """What a step adds, perhaps nothing."""
+
+    def end(self, next_after: str | None) -> Iterator[bytes]:
+        """What follows the last step."""
+
+
 class _TextWriter:
     """A percent-encoded path a line; common prefixes end with the delimiter."""
 
-    def items(self, items: list[Generation | str]) -> str:
-        return "".join(encode_key(one if isinstance(one, str) else one.key) + "\n" for one in items)
+    def items(self, items: list[Generation | str]) -> bytes:
+        keys = (one if isinstance(one, str) else one.key for one in items)
+        return "".join(encode_key(key) + "\n" for key in keys).encode("ascii")
 
-    def end(self, next_after: str | None) -> str:
-        return ""
+    def end(self, next_after: str | None) -> Iterator[bytes]:
+        return iter(())
 
 
 class _JsonWriter:
@@ -135,19 +173,19 @@ class _JsonWriter:
 
     def __init__(self, wall_offset_s: float) -> None:
         self._wall_offset_s = wall_offset_s
-        self._prefixes: list[str] = []
         self._opening = '{"objects":['
+        self._prefixes: list[bytes] = []  # encoded step by step: at the end there may be millions
 
-    def items(self, items: list[Generation | str]) -> str:
-        return "".join(self._each(items))
-
-    def _each(self, items: list[Generation | str]) -> Iterator[str]:
-        for one in items:
-            if isinstance(one, str):
-                self._prefixes.append(encode_key(one))
-            else:
-                yield self._opening + json.dumps(self._members(one))
-                self._opening = ",\n"
+    def items(self, items: list[Generation | str]) -> bytes:
+        prefixes = [json.dumps(encode_key(one)) for one in items if isinstance(one, str)]
+        if prefixes:
+            comma = ",\n" if self._prefixes else ""
+            self._prefixes.append((comma + ",\n".join(prefixes)).encode("ascii"))
+        objects = [json.dumps(self._members(one)) for one in items if not isinstance(one, str)]
+        if not objects:
+            return b""
+        opening, self._opening = self._opening, ",\n"
+        return (opening + ",\n".join(objects)).encode("ascii")
 
     def _members(self, one: Generation) -> dict[str, str | int | float | None]:
         expires = one.expires_at_s
@@ -164,7 +202,9 @@ class _JsonWriter:
             "readers": one.readers,
         }
 
-    def end(self, next_after: str | None) -> str:
+    def end(self, next_after: str | None) -> Iterator[bytes]:
         opening = self._opening if self._opening.startswith("{") else ""
-        rest = {"prefixes": self._prefixes, "next": next_after and quote(next_after)}
-        return f"{opening}],{json.dumps(rest)[1:]}\n"
+        yield f'{opening}],"prefixes":['.encode("ascii")
+        yield from self._prefixes
+        after = json.dumps(next_after and quote(next_after))
+        yield f'],"next":{after}}}\n'.encode("ascii")

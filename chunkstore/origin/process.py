@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import trio
 
-from chunkstore.config import Settings, parse_listen
+from chunkstore.config import Settings
 from chunkstore.origin.origin import Origin
 from chunkstore.server import Listener, Log, bind
 
@@ -31,18 +31,16 @@ def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
     _raise_descriptor_limit(settings.max_connections + SPARE_DESCRIPTORS)
     listeners: list[Listener] = []
     try:
-        for text in settings.listen:
+        for address in settings.addresses:
             listeners.append(
                 bind(
-                    parse_listen(text),
+                    address,
                     backlog=settings.backlog,
                     send_buffer_bytes=settings.send_buffer_bytes,
                 )
             )
-        for listener in listeners:
-            announce(f"listening on {listener.url}")
         _calm_garbage_collector()
-        was_interrupted = trio.run(_serve, settings, tuple(listeners))
+        was_interrupted = trio.run(_serve, settings, tuple(listeners), announce)
     finally:
         for listener in listeners:
             listener.close()
@@ -50,7 +48,9 @@ def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
         raise KeyboardInterrupt
 
 
-async def _serve(settings: Settings, listeners: tuple[Listener, ...]) -> bool:
+async def _serve(
+    settings: Settings, listeners: tuple[Listener, ...], announce: Callable[[str], None]
+) -> bool:
     origin = Origin(settings, Log(settings.log))
     first: list[int] = []
 
@@ -66,6 +66,8 @@ async def _serve(settings: Settings, listeners: tuple[Listener, ...]) -> bool:
 
     async with trio.open_nursery() as nursery:
         await nursery.start(obey_signals)
+        for listener in listeners:  # it is bound, and from here on a signal drains
+            announce(f"listening on {listener.url}")
         await origin.run(listeners)
         nursery.cancel_scope.cancel()
     return first == [signal.SIGINT]

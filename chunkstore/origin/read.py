@@ -114,7 +114,7 @@ class Reading:
                 if generation is not None:
                     return generation
             if not catalog.can_wait:
-                await exchange.refuse(503, "too many requests wait for objects to appear", _RETRY)
+                await exchange.refuse(503, self._catalog.why_not_wait, _RETRY)
                 return None
         await self._missing(exchange, key)
         return None
@@ -190,7 +190,7 @@ class Reading:
             awaited = 1 << 62  # HTTP/1.0 has no chunked: it waits for the whole
         if awaited is not None:
             if not self._catalog.can_wait:
-                await exchange.refuse(503, "too many requests wait for bytes to come", _RETRY)
+                await exchange.refuse(503, self._catalog.why_not_wait, _RETRY)
                 return
             await self._catalog.wait_grown(generation, awaited, self._hold_cap_s)
             part = resolve_open(spec, ring.end)
@@ -221,7 +221,7 @@ class Reading:
         try:
             exchange.ending = await reader.follow()
         finally:
-            exchange.sent_bytes = reader.sent_bytes
+            exchange.sent_bytes = max(0, reader.sent_bytes - start)
         if exchange.ending is Ending.COMPLETE:
             exchange.finish()
 

@@ -137,7 +137,7 @@ class Writing:
         cause = upload.generation.abort or ended  # displaced or deleted, perhaps at the last byte
         if cause is Abort.IDLE:
             connection.protocol.close_after()
-            if policy.on_idle == "complete":
+            if policy.on_idle == "complete" and connection.protocol.lacks_only_last_chunk:
                 cause = None
                 self._catalog.metrics.completed_idle += 1
         entry = self._catalog.namespace.entry(upload.generation.key)

@@ -53,6 +53,7 @@ class Connection:
         "_expiry",
         "_is_head_timed",
         "_scope",
+        "_unsent_bytes",
         "deadline_s",
         "protocol",
         "server",
@@ -68,6 +69,7 @@ class Connection:
         self._deadline_scope = self._scope
         self._expiry = Ending.TIMEOUT
         self._is_head_timed = False
+        self._unsent_bytes = 0
         self._event_count = 0
         self._exchange: Exchange | None = None
 
@@ -90,6 +92,13 @@ class Connection:
 
     def expire(self) -> None:
         """The deadline has passed: end what it was for."""
+        if self._expiry is Ending.STALLED:
+            # A socket is writable only once a large part of its buffer is free: ask how much is.
+            before = self._unsent_bytes
+            self._arm_stall()
+            if self._unsent_bytes < before:
+                return
+            self.disarm()
         if self._exchange is not None:
             self._exchange.ending = self._expiry
         self._deadline_scope.cancel()
@@ -119,6 +128,7 @@ class Connection:
         return sent
 
     def _arm_stall(self) -> None:
+        self._unsent_bytes = self.transport.unsent_bytes()
         self.arm(self.server.settings.reader_stall_s, Ending.STALLED)
 
     async def watch(self) -> NoReturn:
@@ -166,10 +176,9 @@ class Connection:
                 if not protocol.head_started:
                     if self.server.is_draining:
                         return
+                    self._is_head_timed = False  # what had come was an empty line
                     self.arm(settings.idle_timeout_s, Ending.TIMEOUT)
-                elif (
-                    not self._is_head_timed
-                ):  # counted from the head's first byte, not from its last
+                elif not self._is_head_timed:  # counted from the first byte, not from the last
                     self._is_head_timed = True
                     self.arm(settings.header_timeout_s, Ending.TIMEOUT)
                 protocol.receive(await self.transport.receive(PIPELINED_BYTES))

@@ -36,7 +36,8 @@ class Exchange:
         connection: where it came from; an `Outlet` for readers of open generations.
         status: of the answer, 0 before its head.
         ending: how the answer ended; COMPLETE unless something else is noted.
-        sent_bytes: handed over, head included (frames that the pump sent are added by the handler).
+        sent_bytes: handed over, head included; of an answer that followed an open object, the
+            payload alone.
     """
 
     __slots__ = ("connection", "ending", "request", "sent_bytes", "started_s", "status")

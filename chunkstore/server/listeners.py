@@ -123,9 +123,11 @@ async def accept_forever(listener: Listener, admit: Callable[[SocketTransport], 
             # Anything else is the failure of one connection that was waiting (RFC 9293 reset etc.).
             await trio.sleep(RETRY_S if error.errno in OUT_OF_RESOURCES else 0)
             continue
-        if raw.family != socket.AF_UNIX:
+        if listener.unix_path:
+            admit(SocketTransport(raw, "unix"))  # the peer's name is a path of its own choosing
+        else:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        admit(SocketTransport(raw, f"{peer[0]}:{peer[1]}" if peer else "unix"))
+            admit(SocketTransport(raw, f"{peer[0]}:{peer[1]}"))
         accepted_count += 1
         if not accepted_count % ACCEPTS_PER_YIELD:
             await trio.lowlevel.checkpoint()

@@ -57,6 +57,7 @@ class Server:
             head_bytes=settings.head_bytes,
             target_bytes=settings.target_bytes,
             fields=settings.max_fields,
+            chunk_bytes=settings.largest_object_bytes,
         )
         self.memo = FieldMemo()
         self.connections: set[Connection] = set()
@@ -100,6 +101,7 @@ class Server:
                 bytes=exchange.sent_bytes,
                 seconds=round(trio.current_time() - exchange.started_s, 6),
                 ending=exchange.ending.metric,
+                **({"why": exchange.ending.text} if exchange.ending.is_error else {}),
             )
 
     def refused(self, connection: Connection, status: int, detail: str) -> None:

@@ -7,8 +7,10 @@ through `send_all` in the task of whoever sends.
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
+import termios
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -25,6 +27,7 @@ STREAM_BYTES = 64 * 1024
 """One `send_all` takes at most so much: the stall deadline is per such piece."""
 _inbox = bytearray(RECEIVE_BYTES)
 _inbox_view = memoryview(_inbox)
+_COUNT = struct.Struct("i")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close sends RST
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
@@ -54,6 +57,10 @@ class Transport(ABC):
             trio.BrokenResourceError: the peer is gone.
         Cancellation: an unknown amount was sent.
         """
+
+    def unsent_bytes(self) -> int:
+        """What was sent and the peer hasn't taken yet; 0 where the system doesn't tell."""
+        return 0
 
     @abstractmethod
     async def finish(self) -> None:
@@ -100,6 +107,14 @@ class SocketTransport(Transport):
                 await trio.lowlevel.wait_writable(self.raw)
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
+
+    def unsent_bytes(self) -> int:
+        try:
+            answer = fcntl.ioctl(self.raw, termios.TIOCOUTQ, bytes(_COUNT.size))
+        except OSError:
+            return 0  # not every system tells it of sockets
+        count: int = _COUNT.unpack(answer)[0]
+        return count
 
     async def finish(self) -> None:
         try:

@@ -30,10 +30,17 @@ class Body:
     __slots__ = ("_events", "_left_bytes", "_scanner", "held_bytes")
 
     def __init__(self, fields: Fields, limits: WireLimits) -> None:
-        self._scanner = ChunkScanner(limits.body_bytes) if fields.chunked else None
+        self._scanner = (
+            ChunkScanner(limits.chunk_bytes, limits.body_bytes) if fields.chunked else None
+        )
         self._left_bytes = fields.content_length or 0
         self._events: deque[Data | EndOfBody | Refusal] = deque()
         self.held_bytes = 0
+
+    @property
+    def lacks_only_last_chunk(self) -> bool:
+        """It is chunked, and nothing but the last-chunk and its trailers is known to be missing."""
+        return self._scanner is not None and self._scanner.is_between_chunks
 
     def feed(self, data: Buffer, start: int) -> int:
         """Take what belongs to the body; after a refusal, that is everything.

@@ -100,6 +100,7 @@ class ChunkScanner:
     """Walks one chunked body.
 
     Args:
+        chunk_bytes: the most data that a chunk may have.
         body_bytes: the most data that all chunks may have together.
     Attributes:
         part: where the next byte stands; `Part.END` once the body is whole.
@@ -108,7 +109,7 @@ class ChunkScanner:
     """
 
     __slots__ = (
-        "_body_bytes",
+        "_chunk_bytes",
         "_digits",
         "_left_bytes",
         "_line_bytes",
@@ -119,11 +120,11 @@ class ChunkScanner:
         "spans",
     )
 
-    def __init__(self, body_bytes: int) -> None:
+    def __init__(self, chunk_bytes: int, body_bytes: int) -> None:
         self.part = Part.SIZE
         self.refusal: Refusal | None = None
         self.spans: list[tuple[int, int, bool]] = []
-        self._body_bytes = body_bytes
+        self._chunk_bytes = chunk_bytes
         self._left_bytes = body_bytes
         self._size = 0  # data of this chunk still to come
         self._digits = b""  # of a size line that came in pieces
@@ -136,8 +137,14 @@ class ChunkScanner:
         return self.part is Part.END
 
     @property
+    def is_between_chunks(self) -> bool:
+        """All data of the chunks begun so far was walked, and no further one is begun."""
+        is_at_size = self.part is Part.SIZE and not self._digits
+        return is_at_size or self.part in (Part.DATA_CR, Part.DATA_LF)
+
+    @property
     def in_trailers(self) -> bool:
-        """The last chunk's size line is over; what follows isn't for h11."""
+        """The last chunk's size line is over."""
         return self.part >= Part.TRAILER
 
     def scan(self, data: Buffer, start: int) -> int:
@@ -176,7 +183,7 @@ class ChunkScanner:
         """Pass a whole, ordinary size line, or a chunk's whole CRLF; 0 if there is none."""
         if self.part is Part.SIZE and not self._digits:
             match = _PLAIN_SIZE_LINE.match(data, position)
-            if match is not None and (size := int(match[1], 16)) <= self._left_bytes:
+            if match is not None and (size := int(match[1], 16)) <= self._largest_bytes:
                 self._begin_chunk(size)
                 return match.end()
         elif self.part is Part.DATA_CR and _CRLF.match(data, position):
@@ -201,7 +208,9 @@ class ChunkScanner:
             self._digits += data[position:end]
             if self._is_absurd():
                 return self._refuse(
-                    413, f"A chunk's size is over the limit of {self._body_bytes} bytes.", position
+                    413,
+                    f"A chunk's size is over the limit of {self._largest_bytes} bytes.",
+                    position,
                 )
         self._line_bytes += end - position
         if end == stop:
@@ -220,7 +229,11 @@ class ChunkScanner:
     def _is_absurd(self) -> bool:
         if len(self._digits) > _MAX_SIZE_DIGITS:
             return True
-        return int(self._digits or b"0", 16) > self._left_bytes
+        return int(self._digits or b"0", 16) > self._largest_bytes
+
+    @property
+    def _largest_bytes(self) -> int:
+        return min(self._chunk_bytes, self._left_bytes)
 
     def _enter(self, part: Part) -> None:
         """Go on to `part`; where a line ends by that, settle what it cost."""

@@ -28,6 +28,7 @@ _SP: Final = 0x20
 _METHOD_RUN: Final = re.compile(rb"[-!#$%&'*+.^_`|~0-9a-zA-Z]*")
 _NOT_IN_LINE: Final = re.compile(rb"[^\x20-\x7e]")
 _NOT_IN_FIELDS: Final = re.compile(rb"\x00|(?<!\r)\n|\r(?!\n)")
+_FOLDED: Final = re.compile(rb"\r\n[ \t]")  # RFC 9112 section 5.2: refuse it, or smuggling is easy
 _REQUEST_LINE: Final = re.compile(
     r"([-!#$%&'*+.^_`|~0-9a-zA-Z]+) ([\x21-\x7e]+) HTTP/([0-9])\.([0-9])"
 )
@@ -246,6 +247,8 @@ def parse_fields(head: bytes, limits: WireLimits, *, http_1_0: bool) -> Fields:
         RemoteProtocolError: with the status it deserves.
     Source: RFC 9112 sections 3.2, 5 and 6.
     """
+    if _FOLDED.search(head):
+        raise RemoteProtocolError("A header field is folded over two lines, which HTTP gave up.")
     connection = h11.Connection(h11.SERVER)  # fed a whole head, it has nothing to wait for
     connection.receive_data(head)
     try:

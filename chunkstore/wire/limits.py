@@ -21,6 +21,7 @@ class WireLimits:
         head_bytes: request line, header fields and the empty line together; over it 431.
         target_bytes: the request line without its CRLF; over it 414.
         fields: header lines of a head; over it 431.
+        chunk_bytes: the size of one chunk; over it 413 at once, whatever was received.
         body_bytes: a body's data, declared or summed over its chunks; over it 413. The default is
             what a JSON number holds exactly; the real bound of an object is the store's.
     Raises:
@@ -30,6 +31,7 @@ class WireLimits:
     head_bytes: int = 65536
     target_bytes: int = 8192
     fields: int = 100
+    chunk_bytes: int = 2**53
     body_bytes: int = 2**53
 
     def __post_init__(self) -> None:
@@ -37,5 +39,5 @@ class WireLimits:
             raise ValueError(f"target_bytes must be at least {_LEAST_TARGET_BYTES}")
         if self.head_bytes < self.target_bytes:
             raise ValueError("head_bytes must be at least target_bytes")
-        if self.fields < 1 or self.body_bytes < 0:
+        if self.fields < 1 or self.body_bytes < 0 or self.chunk_bytes < 1:
             raise ValueError("fields must be positive and body_bytes not negative")

@@ -2,8 +2,8 @@
 
 The input is a sequence of heads and bodies (`states.Reading`), the output a response to each
 (`states.Reply`); the two halves move apart within one exchange only: an answer may precede the end
-of the body it answers. h11 exists only while a head is parsed and a body read. A connection that
-waits owns a few words.
+of the body it answers. h11 exists only while a head is parsed. A connection that waits owns a few
+words.
 """
 
 from __future__ import annotations
@@ -106,6 +106,11 @@ class ServerProtocol:
     def may_persist(self) -> bool:
         """Neither side asked to close after this exchange, and no input was refused."""
         return not self._close and (self._request is None or self._request.fields.keep_alive)
+
+    @property
+    def lacks_only_last_chunk(self) -> bool:
+        """The body is chunked and every chunk of it is whole: only its end may be missing."""
+        return self._body is not None and self._body.lacks_only_last_chunk
 
     @property
     def is_sending(self) -> bool:

@@ -148,3 +148,17 @@ def test_python_dash_m() -> None:
     assert run.returncode == 2
     assert run.stderr.startswith("chunkstore: --ttl: expected a duration")
     assert run.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("argument", ["config", "--version"])
+def test_a_full_disk_is_one_line_and_exit_code_1(argument: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        run = subprocess.run(
+            [sys.executable, "-m", "chunkstore", argument],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert run.stderr == "chunkstore: [Errno 28] No space left on device\n"
+    assert run.returncode == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from collections.abc import Sequence
 from typing import NoReturn
@@ -14,6 +15,7 @@ from chunkstore.live import Piece
 from chunkstore.live import Reader as LiveReader
 from chunkstore.metrics import Ending
 from chunkstore.objects import Abort
+from chunkstore.ring import Ring
 from tests.live.rig import GUARD_S, Kind, Reader, Stage, framed_from, parse, payload
 
 KINDS: list[Kind] = ["unix", "tcp", "stream"]
@@ -267,3 +269,94 @@ async def test_who_leaves_at_the_edge_is_gone_at_once(kind: Kind) -> None:
             assert len(broadcast._edge) == upload.generation.readers == 3 - left
         assert stage.origin.metrics.endings["client_gone"] == 3
         assert upload.generation.readers_peak == 3
+
+
+async def test_the_pump_keeps_nothing_of_what_it_pushed() -> None:
+    async with Stage.open() as stage:
+        upload = stage.begin("/live")
+        stage.append(upload, 10)
+        readers = [await stage.follow("/live", "unix") for _ in range(3)]
+        stage.append(upload, 20)
+        await wait_all_tasks_blocked()
+        stage.catalog.delete("/live")
+        for reader in readers:
+            assert not (await reader.answer()).is_whole
+        ring = id(upload.generation.ring)
+        del upload
+        await wait_all_tasks_blocked()
+        gc.collect()
+        assert ring not in [id(one) for one in gc.get_objects() if isinstance(one, Ring)]
+
+
+class StepCount(trio.abc.Instrument):
+    """Counts how often the tasks that run one function get to run."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self.count = 0
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count it."""
+        self.count += self._name in task.name
+
+
+async def test_who_waits_for_a_far_byte_is_not_woken_by_nearer_ones() -> None:
+    async with Stage.open() as stage, trio.open_nursery() as nursery:
+        catalog, upload = stage.catalog, stage.begin("/live")
+        for offset in (1000, 25, 1000, 20, 29, 1000):
+            nursery.start_soon(catalog.wait_grown, upload.generation, offset, GUARD_S)
+        await wait_all_tasks_blocked()
+        steps = StepCount("wait_grown")
+        trio.lowlevel.add_instrument(steps)
+        for end, left in ((10, 6), (20, 6), (21, 5), (30, 3), (1000, 3), (1001, 0)):
+            stage.append(upload, end - upload.generation.ring.end)
+            await wait_all_tasks_blocked()
+            assert catalog._waiter_count == left
+            assert steps.count == 6 - left
+        assert catalog.metrics.holds_met == 6
+
+
+@pytest.mark.parametrize("how", ["commit", "abort", "delete", "displace", "drain"])
+async def test_who_waits_for_a_far_byte_is_let_go_when_it_cannot_come(how: str) -> None:
+    async with Stage.open() as stage, trio.open_nursery() as nursery:
+        catalog, upload = stage.catalog, stage.begin("/live")
+        stage.append(upload, 10)
+        for offset in (10, 1000, 1 << 62):
+            nursery.start_soon(catalog.wait_grown, upload.generation, offset, GUARD_S)
+        await wait_all_tasks_blocked()
+        if how == "commit":
+            upload.commit()
+        elif how == "abort":
+            upload.abort(Abort.WRITER_GONE)
+        elif how == "delete":
+            catalog.delete("/live")
+        elif how == "displace":
+            stage.begin("/live")
+        else:
+            catalog.drain()
+        await wait_all_tasks_blocked()
+        assert catalog._waiter_count == 0
+        assert upload.generation.is_open == (how == "drain")
+
+
+async def test_who_no_longer_waits_for_a_far_byte_is_forgotten() -> None:
+    async with Stage.open() as stage, trio.open_nursery() as nursery:
+        catalog, upload = stage.catalog, stage.begin("/live")
+        broadcast = catalog.broadcast(upload.generation)
+        nursery.start_soon(catalog.wait_grown, upload.generation, 500, GUARD_S)
+        for offset in range(100, 1000, 9):
+            await catalog.wait_grown(upload.generation, offset, 0)  # times out at once
+            assert len(broadcast._awaited) <= 2
+        async with trio.open_nursery() as leaving:
+            for offset in range(100, 1000, 9):
+                leaving.start_soon(catalog.wait_grown, upload.generation, offset, GUARD_S)
+            await wait_all_tasks_blocked()
+            assert len(broadcast._awaited) > 100
+            leaving.cancel_scope.cancel()
+        assert len(broadcast._awaited) <= 2
+        stage.append(upload, 500)
+        await wait_all_tasks_blocked()
+        assert catalog._waiter_count == 1
+        stage.append(upload, 1)
+        await wait_all_tasks_blocked()
+        assert catalog._waiter_count == len(broadcast._awaited) == 0

@@ -193,3 +193,35 @@ async def test_a_connection_with_a_cut_answer_carries_no_other(site: Site) -> No
     await writer.kill()
     assert (await reader.rest()).is_whole is False
     assert await reader.is_closed()
+
+
+@pytest.mark.parametrize(
+    ("framing", "sent"),
+    [("Content-Length: 1000", b"hello"), ("Transfer-Encoding: chunked", b"100\r\nhello")],
+)
+async def test_on_idle_complete_is_not_for_bodies_known_to_be_short(
+    open_site: OpenSite, framing: str, sent: bytes
+) -> None:
+    site = await open_site(policies=[{"match": "/endless/", "on_idle": "complete"}])
+    client = site.connect()
+    await client.request("PUT", "/endless/x", framing)
+    await client.send(sent)
+    assert (await client.read("PUT")).status == 408
+    assert (await site.get("/endless/x")).status == 404
+    assert site.origin.metrics.aborts["idle"] == 1
+
+
+async def test_a_chunk_larger_than_any_object_is_refused_before_it_comes(
+    open_site: OpenSite,
+) -> None:
+    policies = [{"match": "/big/", "max_object": 2000}]
+    site = await open_site(max_object_bytes=1000, policies=policies)
+    for size, status in ((b"7d0", 201), (b"7d1", 413)):
+        client = site.connect()
+        await client.request("PUT", "/big/x", "Transfer-Encoding: chunked")
+        await client.send(size + b"\r\n")
+        if status == 413:
+            assert (await client.read("PUT")).status == 413
+        else:
+            await client.send(b"x" * 2000 + b"\r\n0\r\n\r\n")
+            assert (await client.read("PUT")).status == 201

@@ -224,3 +224,14 @@ async def test_a_hold_for_an_atomic_name_waits_for_the_whole(site: Site) -> None
     await writer.end()
     answer = await client.read()
     assert answer.fields["content-length"] == "3"
+
+
+async def test_a_hold_outlives_what_appeared_and_was_cut_at_once(site: Site) -> None:
+    held = await hold(site, "/x", "Prefer: wait=5")
+    writer = site.connect()
+    await writer.request("PUT", "/x", "Transfer-Encoding: chunked")
+    await writer.send(b"3\r\nabc\r\nnonsense")
+    assert (await writer.read("PUT")).status == 400
+    assert site.waiter_count == 1
+    await site.put("/x", b"again")
+    assert (await held.read()).body == b"again"

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkstore.objects import Namespace
 from tests.origin.conftest import OpenSite
 from tests.origin.drive import Answer, Site, run_site
 
 KEYS = ["/a", "/a/", "/a/1", "/a/2", "/a/b/1", "/a/b/2", "/ab", "/b/1", "/é", "/😀", "/\uffee"]
 AS_JSON = "Accept: application/json"
+STEP_COUNT = 250
+"""No more names are looked at before others may run."""
 
 
 async def fill(site: Site, *targets: str) -> None:
@@ -124,15 +129,81 @@ async def test_no_default_limit_and_streamed_in_pages(site: Site) -> None:
     client = site.connect()
     answer = await client.ask("LIST", "/n/")
     assert answer.fields["transfer-encoding"] == "chunked"
-    assert len(answer.chunks) == 3
+    assert [chunk.count(b"\n") for chunk in answer.chunks] == [STEP_COUNT] * 10
     assert answer.body.decode().split() == keys
     assert "link" not in answer.fields
     as_json = await client.ask("LIST", "/n/", AS_JSON)
-    assert len(as_json.chunks) == 3
+    assert max(chunk.count(b'"path"') for chunk in as_json.chunks) == STEP_COUNT
     assert [one["path"] for one in as_json.json["objects"]] == keys
     old = site.connect()
     await old.send(b"LIST /n/ HTTP/1.0\r\n\r\n")
     assert (await old.read("LIST")).body == answer.body
+
+
+class Passes(trio.abc.Instrument):
+    """Counts the passes of the loop: in each, every task that can run gets its turn."""
+
+    count = 0
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Called once a pass."""
+        self.count += 1
+
+
+@pytest.mark.parametrize("accept", ["Accept: */*", AS_JSON])
+@pytest.mark.parametrize("query", ["", "limit=550", "delimiter=/", "delimiter=/&limit=550"])
+async def test_others_run_between_steps_and_between_pipelined_lists(
+    site: Site, query: str, accept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fill(site, *(f"/n/{number:03}/x" for number in range(600)))
+    passes, steps = Passes(), []
+    page = Namespace.page
+
+    def noted(namespace: Namespace, *args: Any) -> object:  # noqa: ANN401 - as `page` has them
+        listed = page(namespace, *args)
+        steps.append((passes.count, len(listed.items)))
+        return listed
+
+    monkeypatch.setattr(Namespace, "page", noted)
+    client = site.connect()
+    trio.lowlevel.add_instrument(passes)
+    request = f"LIST /n/?{query} HTTP/1.1\r\nHost: origin.test\r\n{accept}\r\n\r\n"
+    short = request.replace("/n/?", "/n/000?")
+    await client.send((request + short * 3).encode())
+    for _ in range(4):
+        assert (await client.read("LIST")).status == 200
+    trio.lowlevel.remove_instrument(passes)
+    assert [count for _, count in steps] == [250, 250, 50 if "limit=" in query else 100, 1, 1, 1]
+    assert len({at for at, _ in steps}) == len(steps)
+
+
+async def test_prefixes_of_json_are_sent_in_pieces(site: Site) -> None:
+    names = [f"/n/{number:03}" for number in range(600)]
+    await fill(site, *(f"{name}/x" for name in names), *(f"{name}." for name in names[::3]))
+    answer = await site.ask("LIST", "/n/?delimiter=/", AS_JSON)
+    assert answer.json["prefixes"] == [f"{name}/" for name in names]
+    assert [one["path"] for one in answer.json["objects"]] == [f"{name}." for name in names[::3]]
+    assert answer.json["next"] is None
+    assert max(chunk.count(b"/n/") for chunk in answer.chunks) <= STEP_COUNT
+    page = await site.ask("LIST", "/n/?delimiter=/&limit=700", AS_JSON)
+    assert len(page.json["objects"]) + len(page.json["prefixes"]) == 700
+    rest = await site.ask("LIST", next_target(page) or "", AS_JSON)
+    assert page.json["prefixes"] + rest.json["prefixes"] == answer.json["prefixes"]
+
+
+async def test_names_that_stay_are_listed_exactly_once(site: Site) -> None:
+    keys = [f"/n/{number:03}" for number in range(600)]
+    await fill(site, *keys)
+    client = site.connect(lockstep=True)
+    await client.request("LIST", "/n/")
+    await client.head("LIST")
+    assert await client.more()
+    for gone in ("/n/000", "/n/249", "/n/250", "/n/599"):
+        assert (await site.ask("DELETE", gone)).status == 200
+    await fill(site, "/n/", "/n/249.", "/n/250.", "/n/599.")
+    listed = (await client.rest()).body.decode().split()
+    assert listed == sorted(set(listed))
+    assert set(keys) - set(listed) <= {"/n/249", "/n/250", "/n/599"}
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=-1", "limit=x", "limit=10001", "limit="])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 from trio.testing import lockstep_stream_pair, wait_all_tasks_blocked
 
-from chunkstore.server import StreamTransport
+from chunkstore.server import Server, SocketTransport, StreamTransport
 from tests.server.rig import GET, Peer, all_closed, dial, jumping, serving
 
 TICK_S = 0.25
+LARGE = b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 class Stopwatch:
@@ -104,7 +107,7 @@ async def test_a_client_that_takes_nothing_is_cut(nursery: trio.Nursery) -> None
         ours, theirs = lockstep_stream_pair()
         nursery.start_soon(server.serve, StreamTransport(theirs, "lockstep"))
         peer = Peer(ours)
-        await peer.send(b"GET /large HTTP/1.1\r\nHost: h\r\n\r\n")
+        await peer.send(LARGE)
         for _ in range(20):  # slowly is well
             await trio.sleep(9)
             await ours.receive_some(65536)
@@ -112,6 +115,48 @@ async def test_a_client_that_takes_nothing_is_cut(nursery: trio.Nursery) -> None
         await all_closed(server)
         assert watch.shows(10)
         assert server.metrics.endings["stalled"] == 1
+
+
+def connect_raw(server: Server, nursery: trio.Nursery, family: int) -> trio.SocketStream:
+    """A connection over a socket, with what the kernel holds by default."""
+    if family == socket.AF_UNIX:
+        ours, theirs = socket.socketpair()
+    else:
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            ours = socket.create_connection(listener.getsockname())
+            theirs, _ = listener.accept()
+    nursery.start_soon(server.serve, SocketTransport(theirs, "raw"))
+    return trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+
+
+@jumping
+@pytest.mark.parametrize("family", [socket.AF_UNIX, socket.AF_INET])
+async def test_a_client_that_reads_slowly_from_a_socket_is_not_cut(
+    nursery: trio.Nursery, family: int
+) -> None:
+    async with serving() as server:
+        ours = connect_raw(server, nursery, family)
+        async with ours:
+            await ours.send_all(LARGE)
+            for _ in range(120):  # far below what makes the socket writable in time
+                await trio.sleep(1)
+                assert await ours.receive_some(20_000)
+            assert len(server.connections) == 1
+            with trio.fail_after(20 + TICK_S):  # now it takes nothing
+                await all_closed(server)
+            assert server.metrics.endings["stalled"] == 1
+
+
+@jumping
+async def test_a_client_that_takes_nothing_from_a_socket_is_cut(nursery: trio.Nursery) -> None:
+    async with serving() as server:
+        ours = connect_raw(server, nursery, socket.AF_UNIX)
+        async with ours:
+            await ours.send_all(LARGE)
+            assert await ours.receive_some(1)
+            with trio.fail_after(12):  # the clock also jumps while the kernel carries bytes
+                await all_closed(server)
+            assert server.metrics.endings["stalled"] == 1
 
 
 @jumping
@@ -151,3 +196,17 @@ async def test_the_server_takes_as_long_as_it_likes(nursery: trio.Nursery) -> No
         server._handlers["GET"].release.set()  # type: ignore[attr-defined]
         assert (await peer.answer()).status == 200
         await wait_all_tasks_blocked()
+
+
+@jumping
+async def test_an_empty_line_in_two_pieces_does_not_stretch_the_head(nursery: trio.Nursery) -> None:
+    async with serving() as server:
+        peer = dial(server, nursery)
+        await peer.send(b"\r")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(b"\n")
+        await trio.testing.wait_all_tasks_blocked()
+        await peer.send(GET[:5])
+        watch = Stopwatch()
+        assert (await peer.answer()).status == 408
+        assert watch.shows(10)

@@ -183,3 +183,19 @@ async def test_options_of_a_connection() -> None:
         host, port = peer.stream.socket.getsockname()  # type: ignore[attr-defined]
         assert connection.transport.peer == f"{host}:{port}"
         await peer.stream.aclose()
+
+
+@pytest.mark.parametrize("name", ["q", "\0", "\0abstract"])
+async def test_a_unix_client_may_have_any_name_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    listener = listen(f"unix:{tmp_path}/socket")
+    async with serving(listener) as server:
+        raw = trio.socket.socket(socket.AF_UNIX)
+        await raw.bind(name)
+        await raw.connect(f"{tmp_path}/socket")
+        peer = Peer(trio.SocketStream(raw))
+        assert (await peer.ask(GET)).body == b"hello"
+        assert [one.transport.peer for one in server.connections] == ["unix"]
+        await peer.stream.aclose()

@@ -105,3 +105,13 @@ def test_a_second_signal_ends_it_at_once(process: Process) -> None:
             reader.recv(1)
         assert not parse(began).is_whole
     assert process.code() == 0
+
+
+def test_a_signal_right_after_the_announcement_is_a_drain() -> None:
+    for _ in range(5):
+        process = Process()
+        process.signal(signal.SIGTERM)
+        try:
+            assert process.code() == 0
+        finally:
+            process.end()

@@ -78,6 +78,8 @@ HEADS: list[tuple[int, bytes]] = [
     (400, _get(b"Host: h:65536\r\n")),
     (400, _get(b"Host: [::1\r\n")),
     (400, _get(HOST + b"no colon\r\n")),
+    (400, _get(HOST + b"A: b\r\n Content-Length: 5\r\n")),
+    (400, _get(HOST + b"A: b\r\n\tc\r\n")),
     (400, _get(HOST + b"long" * 1000 + b"\r\n")),
     (400, _get(HOST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n")),
     (400, _get(HOST + b"Content-Length: 1\r\nContent-Length: 2\r\n")),
