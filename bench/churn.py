@@ -7,10 +7,11 @@ rejoin at once, and a writer a second dies in mid-chunk and is replaced by a new
 its readers ask anew. Every byte of every reader is compared. The same load runs several times
 against one server; after each, what is left is deleted and the server looked at when it is quiet.
 
-Caveats: who rejoins gets its object from byte 0, so rounds are short, as segments are: after half a
-minute of one endless object, rejoining alone would be more load than the fan-out. Memory is compared with what it was after the *first* round, not before it: an allocator
-keeps a pool that a first load fills. A chunk under way to a reader that leaves isn't owed to it,
-nor are the last two of a writer that dies; a rejoined reader is owed real time from a second on.
+Caveats: who rejoins gets its object from byte 0, so rounds are short, as segments are: after half
+a minute of one endless object, rejoining alone would be more load than the fan-out. Memory is
+compared with what it was after the *first* round, not before it: an allocator keeps a pool that a
+first load fills. A chunk under way to a reader that leaves isn't owed to it, nor are the last two
+of a writer that dies; a rejoined reader is owed real time from a second on.
 """
 
 from __future__ import annotations
