@@ -133,10 +133,7 @@ class Server:
             # starts tasks in any order, so each takes the oldest connection, not one of its own:
             # two PUTs of a path, sent one after the other, must not be served the other way round.
             self._admitted.append(self._track(transport))
-            self._tasks.start_soon(self._serve_oldest)
-
-    async def _serve_oldest(self) -> None:
-        await self._serve(self._admitted.popleft())
+            self._tasks.start_soon(self._serve)
 
     async def serve(self, transport: Transport) -> None:
         """Serve one connection to its end."""
@@ -147,7 +144,8 @@ class Server:
         self.connections.add(connection)
         return connection
 
-    async def _serve(self, connection: Connection) -> None:
+    async def _serve(self, connection: Connection | None = None) -> None:
+        connection = connection or self._admitted.popleft()
         try:
             await connection.serve()
         finally:
