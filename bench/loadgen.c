@@ -12,6 +12,8 @@
 
 #define BATCH 64
 #define TICK_NS (10 * NS_PER_MS)
+/* A GET that crosses the death of its writer may be held for a retry, for 2 s, and is then a 404. */
+#define HUNG_NS (4 * NS_PER_S)
 
 enum stage { LEAD, JOINING, SETTLING, WINDOW, DRAINING, OVER };
 static struct {
@@ -103,7 +105,7 @@ static void tick(int64_t now) {
             if (reader->state == R_WAITING && ending) reader->state = R_OVER;
             else if (reader->state == R_WAITING && reader->due_ns <= now) reader_join(index, now);
             else if (reader->fd >= 0 && writer_is_gone(reader) &&
-                     now - objects[reader->slot].started_ns > 2 * NS_PER_S) {
+                     now - objects[reader->slot].started_ns > HUNG_NS) {
                 total.hung++;
                 reader_leave(reader, now, UINT64_MAX);
             }
