@@ -211,7 +211,7 @@ class Connection:
             if exchange.ending is Ending.COMPLETE:
                 exchange.ending = Ending.DRAIN
             raise
-        except Exception:
+        except Exception:  # a handler's fault must not take the other connections with it
             exchange.ending = Ending.FAILED
             self.server.log.note(traceback.format_exc())
             self.protocol.close_after()
