@@ -12,8 +12,9 @@
 
 #define BATCH 64
 #define TICK_NS (10 * NS_PER_MS)
-/* A GET that crosses the death of its writer may be held for a retry, for 2 s, and is then a 404. */
-#define HUNG_NS (4 * NS_PER_S)
+/* Who is being sent a dead writer's object must be cut within 2 s of the next one's start. A GET that
+ * crosses the death may be held for a retry, 2 s by policy, before it has a head: then it is a 404. */
+#define HUNG_NS(reader) ((reader)->state == R_BODY ? 2 * NS_PER_S : 4 * NS_PER_S)
 
 enum stage { LEAD, JOINING, SETTLING, WINDOW, DRAINING, OVER };
 static struct {
@@ -105,7 +106,7 @@ static void tick(int64_t now) {
             if (reader->state == R_WAITING && ending) reader->state = R_OVER;
             else if (reader->state == R_WAITING && reader->due_ns <= now) reader_join(index, now);
             else if (reader->fd >= 0 && writer_is_gone(reader) &&
-                     now - objects[reader->slot].started_ns > HUNG_NS) {
+                     now - objects[reader->slot].started_ns > HUNG_NS(reader)) {
                 total.hung++;
                 reader_leave(reader, now, UINT64_MAX);
             }

@@ -37,7 +37,7 @@ class MemoryStore:
         self._stale = 0  # how many of the heap are no longer complete
 
     def charge(self, generation: Generation) -> None:
-        """Charge what the generation's ring has grown by. Cost: O(1), no check (see `shortage`)."""
+        """Charge what the generation's ring has grown by. Cost: O(1), no check (see `victims`)."""
         cost = generation.ring.charge_bytes()
         self.used_bytes += cost - generation.charged_bytes
         generation.charged_bytes = cost

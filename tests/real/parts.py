@@ -114,7 +114,7 @@ class Relay:
                     is_manifest = first.startswith(b"PUT " + MPD_PATH.encode())
                     if is_manifest:
                         await self._manifest_turn.acquire()
-                except BaseException:
+                except BaseException:  # cancelled too: nobody else has this client yet
                     await trio.aclose_forcefully(client)
                     raise
                 if not first:
