@@ -9,9 +9,10 @@ against one server; after each, what is left is deleted and the server looked at
 
 Caveats: who rejoins gets its object from byte 0, so rounds are short, as segments are: after half
 a minute of one endless object, rejoining alone would be more load than the fan-out. Memory is
-compared with what it was after the *first* round, not before it: an allocator keeps a pool that a
-first load fills. A chunk under way to a reader that leaves isn't owed to it, nor are the last two
-of a writer that dies; a rejoined reader is owed real time from a second on.
+compared with what it was after the *second* round: an allocator keeps a pool that the first loads
+fill (16 rounds went 78, 105, 104, 105 ... 105 MiB). A chunk under way to a reader that leaves isn't
+owed to it, nor are the last two of a writer that dies; a rejoined reader is owed real time from a
+second on.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def churn(
     """
     print(f"{shape}; a second: {LEAVE_PERCENT} % of readers leave, {KILLS} writer killed")
     print(Outcome.TITLES)
-    rounds = max(rounds, 2)
+    rounds = max(rounds, 3)
     after: list[Usage] = []
     runs: list[Outcome] = []
     with serve_ours(command) as server:
@@ -63,9 +64,9 @@ def churn(
         f"descriptors back to {start.descriptor_count}: {after[-1].descriptor_count}",
         after[-1].descriptor_count <= start.descriptor_count,
     )
-    grown = megabytes[-1] - megabytes[1]
-    bound = max(16.0, 0.1 * megabytes[1])
-    verdicts.add(f"RSS grew {grown:.0f} MiB after the first round <= {bound:.0f}", grown <= bound)
+    grown = megabytes[-1] - megabytes[2]
+    bound = max(16.0, 0.1 * megabytes[2])
+    verdicts.add(f"RSS grew {grown:.0f} MiB after the second round <= {bound:.0f}", grown <= bound)
     return verdicts.print()
 
 

@@ -130,12 +130,16 @@ static inline const unsigned char *pattern_of(uint32_t object, uint64_t seq) {
     return pattern_bytes + ((object * 7919u + (uint32_t)(seq % FRAMES) * 4099u) & 0xffff);
 }
 
-/* Writes one HTTP chunk (size line, stamp, pattern, CRLF); returns its length on the wire. */
-static inline size_t frame_build(unsigned char *out, size_t chunk_bytes, uint32_t object, uint64_t seq,
-                          int64_t sent_ns) {
-    size_t line = (size_t)sprintf((char *)out, "%zx\r\n", chunk_bytes);
+/* Stamps a chunk's frame, as it is sent: what building it took isn't the server's time. */
+static inline void frame_stamp(unsigned char *frame, uint32_t object, uint64_t seq, int64_t sent_ns) {
     struct stamp stamp = {MAGIC, object, seq, (uint64_t)sent_ns};
-    memcpy(out + line, &stamp, STAMP);
+    memcpy((char *)memchr(frame, '\n', 20) + 1, &stamp, STAMP);
+}
+
+/* Writes one HTTP chunk (size line, stamp, pattern, CRLF); returns its length on the wire. */
+static inline size_t frame_build(unsigned char *out, size_t chunk_bytes, uint32_t object, uint64_t seq) {
+    size_t line = (size_t)sprintf((char *)out, "%zx\r\n", chunk_bytes);
+    frame_stamp(out, object, seq, 0);
     memcpy(out + line + STAMP, pattern_of(object, seq) + STAMP, chunk_bytes - STAMP);
     memcpy(out + line + chunk_bytes, "\r\n", 2);
     return line + chunk_bytes + 2;

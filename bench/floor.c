@@ -172,7 +172,7 @@ static void objects_make(void) {
         for (int frame = 0; frame < FRAMES; frame++) {
             object->frame[frame] = need(malloc((size_t)chunk_bytes + 32));
             object->frame_bytes =
-                frame_build(object->frame[frame], (size_t)chunk_bytes, (uint32_t)index, (uint64_t)frame, 0);
+                frame_build(object->frame[frame], (size_t)chunk_bytes, (uint32_t)index, (uint64_t)frame);
         }
         /* Spread over the period as the generator spreads its writers. */
         int64_t first_ns = start_ns + period_ns * index / object_count;

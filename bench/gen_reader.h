@@ -155,6 +155,16 @@ static bool line_collect(struct reader *reader, const unsigned char **bytes, siz
     return false;
 }
 
+/* A GET that arrives as its object completes gets a sized body, not a chunked one. */
+static void head_received(struct reader *reader) {
+    const char *length = strcasestr(reader->line, "\r\nContent-Length:");
+    reader->state = R_BODY;
+    if (!length) return;
+    reader->is_sized = true;
+    reader->framing = F_DATA;
+    reader->http_left = strtoull(length + 17, NULL, 10);
+}
+
 static void first_body_byte(struct reader *reader, int64_t now) {
     if (reader->has_first) return;
     reader->has_first = true;
@@ -171,7 +181,7 @@ static bool reader_feed(struct reader *reader, const unsigned char *bytes, size_
             reader_cut(reader, status, now);
             return false;
         }
-        reader->state = R_BODY;
+        head_received(reader);
     }
     if (size) first_body_byte(reader, now);
     while (size) {
@@ -181,7 +191,9 @@ static bool reader_feed(struct reader *reader, const unsigned char *bytes, size_
             bytes += step;
             size -= step;
             if (!(reader->http_left -= step)) reader->framing = F_DATA_END;
-            continue;
+            if (reader->http_left || !reader->is_sized) continue;
+            reader_ended_clean(reader);
+            return false;
         }
         if (!line_collect(reader, &bytes, &size, "\r\n")) return true;
         if (reader->framing == F_LAST) {
@@ -207,7 +219,7 @@ static bool reader_feed(struct reader *reader, const unsigned char *bytes, size_
 static ssize_t reader_discard(struct reader *reader, int64_t *now, bool *drained) {
     size_t chunk_left = (size_t)option.chunk - reader->chunk_at;
     size_t content = reader->http_left < chunk_left ? (size_t)reader->http_left : chunk_left;
-    size_t wanted = content + (content == reader->http_left ? 2 : 0);
+    size_t wanted = content + (content == reader->http_left && !reader->is_sized ? 2 : 0);
     ssize_t got = recv(reader->fd, scratch, wanted, MSG_TRUNC);
     if (got <= 0) return got;
     *now = now_ns();
@@ -217,6 +229,8 @@ static ssize_t reader_discard(struct reader *reader, int64_t *now, bool *drained
     if (!(reader->http_left -= content)) reader->framing = F_DATA_END;
     if ((size_t)got > content)
         reader_feed(reader, (const unsigned char *)"\r\n", (size_t)got - content, *now);
+    else if (!reader->http_left && reader->is_sized)
+        reader_ended_clean(reader);
     return got;
 }
 
@@ -239,7 +253,7 @@ static void reader_ready(int index, uint32_t events) {
         if (reader->framing == F_DATA && !reader->is_checked && reader->chunk_at >= STAMP) {
             got = reader_discard(reader, &now, &drained);
             /* At the edge the next chunk is a while away: asking again would only say so. */
-            if (got > 0 && reader->framing == F_SIZE && reader->is_live) return;
+            if (reader->fd < 0 || (got > 0 && reader->framing == F_SIZE && reader->is_live)) return;
         } else {
             size_t room = reader->is_checked && reader->state == R_BODY ? scratch_bytes : PEEK;
             got = recv(reader->fd, scratch, room, 0);

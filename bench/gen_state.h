@@ -20,6 +20,7 @@ struct object {
     int64_t started_ns, due_ns, pending_due_ns, free_ns; /* free: the last frame was sent by then */
     unsigned char *frame;
     size_t frame_bytes, sent_bytes; /* of the frame being sent */
+    size_t built_bytes;             /* of the next chunk's frame, once nothing is being sent */
     bool asks_write, deleted;
     char answer[256];
     size_t answer_bytes;
@@ -33,13 +34,14 @@ struct reader {
     int fd, slot;
     uint32_t object;
     bool is_checked, is_stalled, is_live, has_first, knows_seq;
+    bool is_sized;                    /* the object was complete: one body of Content-Length, no chunks */
     int64_t due_ns, joined_ns;
     uint64_t seq, first_seq;          /* the chunk being received; the first one that counts */
     uint64_t window_chunks, window_in_time;
     size_t chunk_at;                  /* bytes of that chunk received */
-    uint64_t http_left, http_size;    /* of the HTTP chunk being received */
+    uint64_t http_left, http_size;    /* of the HTTP chunk (or the sized body) being received */
     size_t line_bytes;
-    char line[512];                   /* response head, size line */
+    char line[1024];                  /* response head, size line */
     struct stamp stamp;
 };
 
@@ -53,7 +55,7 @@ static struct {
 
 static struct {
     uint64_t received, checked_bytes, http_chunks, broken_boundaries, wrong_bytes, wrong_frames;
-    uint64_t cut, refused, clean_ends, false_ends, hung, joined;
+    uint64_t cut, refused, clean_ends, false_ends, cut_late, hung, joined;
     uint64_t left, killed, cut_by_kill, kills_refused, stalled_cut;
     uint64_t writers_ok, writers_failed, delivered_chunks, in_time_chunks, expected_chunks;
     uint64_t written;

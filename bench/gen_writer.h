@@ -44,6 +44,7 @@ static void writer_flush(int index, int64_t now) {
         if (object->sent_bytes == object->frame_bytes) {
             object->free_ns = now_ns();
             if (in_window((uint64_t)now)) hist_add(&write_time, object->free_ns - object->pending_due_ns);
+            object->built_bytes = frame_build(object->frame, (size_t)option.chunk, object->id, object->next_seq);
         }
     }
     bool asks = object->sent_bytes < object->frame_bytes;
@@ -59,8 +60,9 @@ static void writer_due(int index, int64_t now) {
         object->state = O_ENDING;
         object->frame_bytes = (size_t)sprintf((char *)object->frame, "0\r\n\r\n");
     } else {
-        object->frame_bytes =
-            frame_build(object->frame, (size_t)option.chunk, object->id, object->next_seq, now);
+        object->frame_bytes = object->built_bytes;
+        now = now_ns();
+        frame_stamp(object->frame, object->id, object->next_seq, now);
         object_grew(object, object->next_seq, (uint64_t)now);
         total.written += (uint64_t)option.chunk;
         /* Late because the server held up the last frame isn't our lag. */
@@ -77,8 +79,8 @@ static void writer_due(int index, int64_t now) {
 static void writer_kill(int index, int64_t now) {
     struct object *object = &objects[index];
     if (object->state != O_OPEN || object->sent_bytes < object->frame_bytes) return;
-    size_t size = frame_build(object->frame, (size_t)option.chunk, object->id, object->next_seq, now);
-    if (send(object->fd, object->frame, size / 2, 0) < 0) total.writers_failed++;
+    frame_stamp(object->frame, object->id, object->next_seq, now);
+    if (send(object->fd, object->frame, object->built_bytes / 2, 0) < 0) total.writers_failed++;
     reset(object->fd);
     total.killed++;
     for (int at = index; at < reader_total; at += (int)option.objects)

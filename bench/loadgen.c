@@ -14,7 +14,7 @@
 #define TICK_NS (10 * NS_PER_MS)
 /* Who is being sent a dead writer's object must be cut within 2 s of the next one's start. A GET that
  * crosses the death may be held for a retry, 2 s by policy, before it has a head: then it is a 404. */
-#define HUNG_NS(reader) ((reader)->state == R_BODY ? 2 * NS_PER_S : 4 * NS_PER_S)
+#define LATE_NS(reader) ((reader)->state == R_BODY ? 2 * NS_PER_S : 4 * NS_PER_S)
 
 enum stage { LEAD, JOINING, SETTLING, WINDOW, DRAINING, OVER };
 static struct {
@@ -106,8 +106,8 @@ static void tick(int64_t now) {
             if (reader->state == R_WAITING && ending) reader->state = R_OVER;
             else if (reader->state == R_WAITING && reader->due_ns <= now) reader_join(index, now);
             else if (reader->fd >= 0 && writer_is_gone(reader) &&
-                     now - objects[reader->slot].started_ns > HUNG_NS(reader)) {
-                total.hung++;
+                     now - objects[reader->slot].started_ns > LATE_NS(reader)) {
+                total.cut_late++;
                 reader_leave(reader, now, UINT64_MAX);
             }
         }
@@ -198,6 +198,7 @@ static void report(void) {
     U("not_live", run.not_live);
     U("cut", total.cut);
     U("refused", total.refused);
+    U("cut_late", total.cut_late);
     U("hung", total.hung);
     U("clean_ends", total.clean_ends);
     U("false_ends", total.false_ends);

@@ -16,6 +16,7 @@ __all__ = ["SHAPES", "Asked", "Outcome", "Shape", "Verdicts", "faults", "judge"]
 
 LAG_BOUND_MS = 10.0  # p99 of each kind of lag; half of the p99 that is asked of the server
 PAUSE_BOUND_MS = 250.0  # longest: more, and the machine itself stood still
+FAILURES = "wrong cut refused cut_late hung false_ends not_live writers_failed".split()
 GENERATOR_BOUND = 0.9  # of a core: above it the generator is what is measured
 
 
@@ -136,8 +137,7 @@ def faults(report: Mapping[str, Any]) -> str:
         return f"void: the generator lagged {lag_ms:.1f} ms (p99)"
     if report["generator_cpu"] > GENERATOR_BOUND:
         return f"void: the generator used {report['generator_cpu']:.2f} of a core"
-    names = ("wrong", "cut", "refused", "hung", "false_ends", "not_live", "writers_failed")
-    bad = [f"{name} {report[name]}" for name in names if report[name]]
+    bad = [f"{name} {report[name]}" for name in FAILURES if report[name]]
     if report["readers"] and report["in_time_bytes"] < 0.999 * report["expected_bytes"]:
         bad.append(f"in time only {report['in_time_bytes'] / report['expected_bytes']:.2%}")
     if report["first_bad_status"]:

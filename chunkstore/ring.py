@@ -94,9 +94,13 @@ class Ring:
             self._block[self._filled : stop] = piece
             self._filled = stop
             self.size_bytes += len(piece)
-        waiting = self.unpublished_bytes
-        is_exact = len(self.ends) < EXACT_CHUNKS or waiting >= MERGE_BYTES
-        return (waiting >= PUBLISH_BYTES or (chunk_end and is_exact)) and self.publish()
+        ends = self.ends
+        waiting = self.size_bytes - (ends[-1] if ends else 0)
+        is_exact = len(ends) < EXACT_CHUNKS or waiting >= MERGE_BYTES
+        if not waiting or not (waiting >= PUBLISH_BYTES or (chunk_end and is_exact)):
+            return False
+        ends.append(self.size_bytes)
+        return True
 
     def _grow(self, wanted_bytes: int) -> None:
         # Blocks double with the object: a small one wastes little, a large one has few. What

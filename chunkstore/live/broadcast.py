@@ -70,7 +70,7 @@ class Broadcast:
         self._serials = count()
         self._waiting_count = 0
         self._is_due = False
-        self._edge: dict[Reader, Send] = {}
+        self._edge: dict[Reader, socket.socket] = {}
         self._members: list[tuple[Reader, Send]] | None = None  # of the edge; None: it has changed
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
         # The round under way: who hasn't been sent to yet, what is sent, its first frame's index.
@@ -80,17 +80,16 @@ class Broadcast:
 
     def wake(self) -> None:
         """Called after publishing: whoever waits looks at the ring again until at the edge."""
+        if self._edge and not self._is_due:
+            if len(self._edge) > SMALL_EDGE:
+                self._is_due = True
+                self._pump.add(self)
+            elif not self._push_one():
+                while not self.push(SMALL_EDGE):
+                    pass
         grown, self.grown = self.grown, trio.Event()
         grown.set()
         self.release(self.generation.ring.end if self.generation.is_open else math.inf)
-        if not self._edge or self._is_due:
-            return
-        if len(self._edge) <= SMALL_EDGE:
-            while not self.push(SMALL_EDGE):
-                pass
-        else:
-            self._is_due = True
-            self._pump.add(self)
 
     async def reached(self, offset: int) -> None:
         """Wait until byte `offset` exists, the generation is no longer open, or `release`.
@@ -130,7 +129,7 @@ class Broadcast:
         self._pushed = self.edge_index
         assert reader.at.index == self._pushed
         assert not reader.at.skip
-        self._edge[reader] = raw.send
+        self._edge[reader] = raw
         self._members = None
         reader.is_at_edge = True
 
@@ -141,6 +140,32 @@ class Broadcast:
             reader.at.index = self._pushed
             del self._edge[reader]
             self._members = None
+
+    def _push_one(self) -> bool:
+        """Send the one new frame to all at the edge; False if it isn't one, nothing is done then.
+
+        As `push`, in the fewest steps: after a pause each of them is cold, and this is what stands
+        between a lone reader and its chunk. The frame is not joined, its pieces are gathered.
+        """
+        ring, index = self.generation.ring, self._pushed
+        if not self.generation.is_open or index + 1 != ring.frame_count:
+            return False
+        frame = ring.frame(index)
+        size = sum(map(len, frame))
+        self._pushed = index + 1
+        for reader, raw in tuple(self._edge.items()):
+            try:
+                sent = raw.sendmsg(frame)
+            except OSError:
+                sent = 0  # as in `push`
+            if sent != size:
+                self._let_go(reader, index, sent)
+        return True
+
+    def _let_go(self, reader: Reader, index: int, sent_bytes: int) -> None:
+        del self._edge[reader]
+        self._members = None
+        reader.fall_behind(index, sent_bytes)
 
     def push(self, limit: int) -> bool:
         """Send what is new to at most `limit` readers at the edge, without waiting.
@@ -163,9 +188,7 @@ class Broadcast:
             except OSError:
                 sent = 0  # full, or broken: its own task meets the same and knows what to do
             if sent != size or not size:
-                del self._edge[reader]
-                self._members = None
-                reader.fall_behind(self._first, sent)
+                self._let_go(reader, self._first, sent)
         if is_over:
             self._round = None
             self._frame = b""
@@ -189,6 +212,6 @@ class Broadcast:
             self._pushed = at.index
         # Who joins while the round is under way has all up to `_pushed`: it isn't part of it.
         if self._members is None:
-            self._members = list(self._edge.items())
+            self._members = [(reader, raw.send) for reader, raw in self._edge.items()]
         self._round = iter(self._members)
         return True

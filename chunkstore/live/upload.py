@@ -8,7 +8,7 @@ import trio
 
 from chunkstore.errors import CapacityError
 from chunkstore.live.broadcast import Broadcast
-from chunkstore.objects import Abort
+from chunkstore.objects import Abort, State
 from chunkstore.ring import CHUNK_COST_BYTES
 
 if TYPE_CHECKING:
@@ -51,22 +51,25 @@ class Upload:
         """
         generation, store = self.generation, self._catalog.store
         ring = generation.ring
-        now = trio.current_time()
-        if self._last_byte_s is not None:
-            self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
-        self._last_byte_s = now
         if ring.size_bytes + len(data) > max_bytes:
             return Abort.TOO_LARGE
-        try:
-            self._catalog.make_room(len(data) + CHUNK_COST_BYTES)
-        except CapacityError:
-            return Abort.NO_MEMORY
-        if not generation.is_open:
+        if store.is_short(len(data) + CHUNK_COST_BYTES):
+            try:
+                self._catalog.make_room(len(data) + CHUNK_COST_BYTES)
+            except CapacityError:
+                return Abort.NO_MEMORY
+        if generation.state is not State.OPEN:
             return generation.abort  # displaced or deleted while these bytes were on their way
         was_empty = not ring.ends
         is_published = ring.append(data, chunk_end=chunk_end)
         if is_published:
-            self._published(now, was_empty=was_empty)  # readers first, accounts afterwards
+            self._broadcast.wake()  # readers first, accounts afterwards
+        now = trio.current_time()
+        if self._last_byte_s is not None:
+            self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
+        self._last_byte_s = now
+        if is_published:
+            self._published(now, was_empty=was_empty)
         elif self.publish_at_s is None:
             self.publish_at_s = now + PUBLISH_AFTER_S
         store.charge(generation)
@@ -76,12 +79,12 @@ class Upload:
         """Show what is stored: its 20 ms are over."""
         was_empty = not self.generation.ring.ends
         if self.generation.ring.publish():
+            self._broadcast.wake()
             self._catalog.store.charge(self.generation)
             self._published(trio.current_time(), was_empty=was_empty)
 
     def _published(self, now_s: float, *, was_empty: bool) -> None:
         self.publish_at_s = None
-        self._broadcast.wake()
         self._catalog.namespace.published(self.generation, now_s)
         if was_empty and not self.generation.policy.atomic:
             self._catalog.appeared(self.generation.key)

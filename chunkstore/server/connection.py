@@ -203,7 +203,7 @@ class Connection:
     async def _exchange_one(self, request: Request) -> None:
         exchange = self._exchange = Exchange(self, request)
         try:
-            await self.server.handle(exchange)
+            await self.server.handler(request.method)(exchange)
         except trio.BrokenResourceError:
             exchange.ending = Ending.CLIENT_GONE
             raise
@@ -237,10 +237,10 @@ class Connection:
             while left >= 0 and protocol.has_body:
                 event = await self.next_event()
                 if event is NEED_DATA:
-                    protocol.receive(await self.transport.receive())
-                elif type(event) is Data:
+                    event = protocol.take(await self.transport.receive())
+                if type(event) is Data:
                     left -= len(event.data)
-                elif type(event) is not EndOfBody:
+                elif event is not NEED_DATA and type(event) is not EndOfBody:
                     break
             self.disarm()
         return protocol.start_next_cycle()

@@ -105,14 +105,13 @@ class Exchange:
         Cancellation: nothing is lost.
         """
         connection = self.connection
-        while True:
-            event = await connection.next_event()
-            if event is NEED_DATA:
-                connection.protocol.receive(await connection.transport.receive())
-                connection.transport.acknowledge_soon()
-            else:
-                assert not isinstance(event, Need | Request)
-                return event
+        event = await connection.next_event()
+        while event is NEED_DATA:
+            # Only now: what came has been passed on first.
+            connection.transport.acknowledge_soon()
+            event = connection.protocol.take(await connection.transport.receive())
+        assert not isinstance(event, (Need, Request))
+        return event
 
     async def continue_if_asked(self) -> None:
         """Send 100 Continue if the client waits for it (RFC 9110 section 10.1.1)."""

@@ -73,13 +73,13 @@ class Server:
 
     # --- dispatch ------------------------------------------------------------------------------
 
-    async def handle(self, exchange: Exchange) -> None:
-        """Answer one request."""
+    def handler(self, method: str) -> Handler:
+        """What answers requests of `method`."""
+        return self._handlers.get(method, self._refuse_method)
+
+    async def _refuse_method(self, exchange: Exchange) -> None:
         method = exchange.request.method
-        handler = self._handlers.get(method)
-        if handler is not None:
-            await handler(exchange)
-        elif method in KNOWN_METHODS:
+        if method in KNOWN_METHODS:
             detail = (
                 f"{method} is not served here; the methods that are: {', '.join(self._handlers)}"
             )

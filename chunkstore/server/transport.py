@@ -39,8 +39,8 @@ class Transport(ABC):
     peer: str = ""
 
     @abstractmethod
-    async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> bytes | bytearray | memoryview:
-        """Some bytes, at most `limit_bytes`, b"" at the end; valid until the next await.
+    async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
+        """Some bytes, at most `limit_bytes`, none at the end; valid until the next await.
 
         Raises:
             trio.BrokenResourceError: the peer is gone.
@@ -85,7 +85,7 @@ class SocketTransport(Transport):
         self._is_tcp = raw.family != socket.AF_UNIX
         self._has_yielded = True
 
-    async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> bytes | bytearray | memoryview:
+    async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
         if not self._has_yielded:  # a peer that always has data must not starve the others
             await trio.lowlevel.checkpoint()
         self._has_yielded = False
@@ -143,8 +143,8 @@ class StreamTransport(Transport):
         self._stream = stream
         self.peer = peer
 
-    async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> bytes | bytearray | memoryview:
-        return await self._stream.receive_some(min(limit_bytes, STREAM_BYTES))
+    async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
+        return memoryview(await self._stream.receive_some(min(limit_bytes, STREAM_BYTES)))
 
     async def send_some(self, pieces: Sequence[Piece], progress: Callable[[], None]) -> int:
         data = b"".join(pieces)[:STREAM_BYTES]

@@ -58,17 +58,18 @@ class MemoryStore:
         """
         for queue in (self._large, self._small):
             for _ in range(len(queue)):
-                if not self._is_short(needed_bytes):
+                if not self.is_short(needed_bytes):
                     return
                 oldest = next(iter(queue.values()))
                 if oldest.readers:
                     queue.move_to_end(oldest.id)
                 else:
                     yield oldest
-        if self._is_short(needed_bytes):
+        if self.is_short(needed_bytes):
             raise CapacityError(needed_bytes, max(0, self.limit_bytes - self.used_bytes))
 
-    def _is_short(self, needed_bytes: int) -> bool:
+    def is_short(self, needed_bytes: int) -> bool:
+        """Whether `needed_bytes` more don't fit as things are."""
         return self.used_bytes + needed_bytes > self.limit_bytes
 
     def keep(self, generation: Generation) -> None:

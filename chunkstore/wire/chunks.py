@@ -22,7 +22,6 @@ from chunkstore.wire.events import Refusal
 
 __all__ = [
     "LINE_OVERHEAD_BYTES",
-    "MAX_SCAN_CHUNKS",
     "OVERHEAD_BYTES",
     "Buffer",
     "ChunkScanner",
@@ -36,9 +35,6 @@ LINE_OVERHEAD_BYTES: Final = 32
 
 OVERHEAD_BYTES: Final = 16384
 """What all of a body's size lines may have above that, and its trailers, together."""
-
-MAX_SCAN_CHUNKS: Final = 64
-"""Chunks walked in one call, so that a flood of tiny ones doesn't hold up the caller."""
 
 _MAX_SIZE_DIGITS: Final = 16
 _CR: Final = 0x0D
@@ -92,6 +88,12 @@ _GRAMMAR: Final[Mapping[Part, tuple[re.Pattern[bytes], Mapping[int, Part], str]]
     Part.LAST_LF: (_NOTHING, {_LF: Part.END}, "The body doesn't end with CRLF."),
 }
 
+# What the walk asks for at every step; a member of an enum is found only after a search.
+_SIZE: Final = Part.SIZE
+_DATA: Final = Part.DATA
+_DATA_CR: Final = Part.DATA_CR
+_END: Final = Part.END
+
 _CRLF: Final = re.compile(rb"\r\n")
 _PLAIN_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
 
@@ -105,7 +107,9 @@ class ChunkScanner:
     Attributes:
         part: where the next byte stands; `Part.END` once the body is whole.
         refusal: what is wrong with the next byte, if something is.
-        spans: the data the last `scan` walked over: start, stop, and whether a chunk ends there.
+        data_stop: where the run of data ends that the last `scan` walked over, 0 if there was none.
+        data_start: where it starts.
+        is_chunk_end: a chunk's last byte is the last of that run.
     """
 
     __slots__ = (
@@ -115,15 +119,18 @@ class ChunkScanner:
         "_line_bytes",
         "_overhead_left",
         "_size",
+        "data_start",
+        "data_stop",
+        "is_chunk_end",
         "part",
         "refusal",
-        "spans",
     )
 
     def __init__(self, chunk_bytes: int, body_bytes: int) -> None:
         self.part = Part.SIZE
         self.refusal: Refusal | None = None
-        self.spans: list[tuple[int, int, bool]] = []
+        self.data_start = self.data_stop = 0
+        self.is_chunk_end = False
         self._chunk_bytes = chunk_bytes
         self._left_bytes = body_bytes
         self._size = 0  # data of this chunk still to come
@@ -148,9 +155,7 @@ class ChunkScanner:
         return self.part >= Part.TRAILER
 
     def scan(self, data: Buffer, start: int) -> int:
-        """Walk on to the end of `data` or of the body, or to the first wrong byte.
-
-        It stops earlier behind `MAX_SCAN_CHUNKS` chunks.
+        """Walk on over one run of data, or to the end of input or body, or to the first wrong byte.
 
         Args:
             data: the input.
@@ -158,43 +163,39 @@ class ChunkScanner:
         Returns:
             the position behind what was walked. Unless the body is whole or refused, at least one
             byte was.
-        Cost: O(chunks), not O(bytes).
+        Cost: O(1) for the data, O(n) for framing.
         """
-        position, stop, chunks = start, len(data), 0
-        self.spans = []
-        while position < stop and self.part is not Part.END and self.refusal is None:
-            if self.part is Part.DATA:
+        position, stop = start, len(data)
+        self.data_stop = 0
+        while position < stop and self.part is not _END and self.refusal is None:
+            if self.part is _DATA:
                 taken = min(self._size, stop - position)
                 self._size -= taken
-                if self._size == 0:
-                    self.part = Part.DATA_CR
-                self.spans.append((position, position + taken, self._size == 0))
-                position += taken
-                continue
-            if self.part is Part.SIZE:
-                if chunks == MAX_SCAN_CHUNKS:
-                    break
-                chunks += 1
-            ahead = self._jump(data, position)
-            position = ahead or self._step(data, position, stop)
+                self.is_chunk_end = self._size == 0
+                if self.is_chunk_end:
+                    self.part = _DATA_CR
+                self.data_start = position
+                self.data_stop = position + taken
+                return self.data_stop
+            position = self._jump(data, position) or self._step(data, position, stop)
         return position
 
     def _jump(self, data: Buffer, position: int) -> int:
         """Pass a whole, ordinary size line, or a chunk's whole CRLF; 0 if there is none."""
-        if self.part is Part.SIZE and not self._digits:
+        if self.part is _SIZE and not self._digits:
             match = _PLAIN_SIZE_LINE.match(data, position)
             if match is not None and (size := int(match[1], 16)) <= self._largest_bytes:
                 self._begin_chunk(size)
                 return match.end()
-        elif self.part is Part.DATA_CR and _CRLF.match(data, position):
-            self.part = Part.SIZE
+        elif self.part is _DATA_CR and _CRLF.match(data, position):
+            self.part = _SIZE
             return position + 2
         return 0
 
     def _begin_chunk(self, size: int) -> None:
         self._size = size
         self._left_bytes -= size
-        self.part = Part.DATA if size else Part.TRAILER
+        self.part = _DATA if size else Part.TRAILER
 
     def _step(self, data: Buffer, position: int, stop: int) -> int:
         """Pass what belongs to this part, and one byte that ends it."""

@@ -66,7 +66,8 @@ class Data:
     """Some bytes of the request's body, framing taken off.
 
     Attributes:
-        data: one byte or more; the receiver owns it.
+        data: one byte or more. May be a view of the connection's input: valid until the protocol
+            is fed again or the receiver awaits, so it is used or copied before.
         chunk_end: the last byte here is the last of an HTTP chunk (whose CRLF isn't waited for).
             Never set in a body framed by Content-Length.
     """

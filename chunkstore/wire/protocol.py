@@ -17,6 +17,7 @@ from chunkstore.wire.events import (
     NEED_DATA,
     PAUSED,
     Closed,
+    Data,
     EndOfBody,
     Event,
     Refusal,
@@ -89,8 +90,7 @@ class ServerProtocol:
         The shell bounds it by receiving no more while it is large. Framing of a chunk's size line
         that came in part (at most 16 KiB) isn't counted.
         """
-        buffered = 0 if self._buffer is None else len(self._buffer) - self._position
-        return buffered if self._body is None else buffered + self._body.held_bytes
+        return 0 if self._buffer is None else len(self._buffer) - self._position
 
     @property
     def head_started(self) -> bool:
@@ -139,11 +139,7 @@ class ServerProtocol:
             raise LocalProtocolError("no data is expected after the end of input")
         buffer = self._buffer
         if buffer is None:
-            taken = 0 if self._body is None else self._body.feed(data, 0)
-            if taken == 0:
-                self._buffer = bytes(data)
-            elif taken < len(data):
-                self._buffer = bytes(data[taken:])
+            self._buffer = bytes(data)
             return
         if isinstance(buffer, bytes):
             self._buffer = buffer = bytearray(memoryview(buffer)[self._position :])
@@ -151,6 +147,20 @@ class ServerProtocol:
             del buffer[: self._position]
         self._position = 0
         buffer += data
+
+    def take(self, data: memoryview) -> Event:
+        """Do as `receive` and then `next_event`, but without a copy of a body's data.
+
+        Args:
+            data: as for `receive`; the event's data may be a view of it.
+        """
+        if self._body is None or self._buffer is not None or not data or self._eof:
+            self.receive(data)
+            return self.next_event()
+        event, position = self._body.next(data, 0)
+        if position < len(data):
+            self._buffer = bytes(data[position:])
+        return self._judge_body(event)
 
     def next_event(self) -> Event:
         """Give the next event, or why there is none.
@@ -239,12 +249,16 @@ class ServerProtocol:
 
     def _next_of_body(self) -> Event:
         assert self._body is not None
-        while (event := self._body.next()) is None:
-            if self._buffer is None:
-                return self._at_end_of_input()
-            taken = self._body.feed(self._buffer, self._position)
-            assert taken > self._position, "a body that isn't over takes what there is"
-            self._consume(taken)
+        if isinstance(self._buffer, bytearray):  # views of it would keep it from growing
+            self._buffer = bytes(self._buffer)
+        event, position = self._body.next(memoryview(self._buffer or b""), self._position)
+        self._consume(position)
+        return self._judge_body(event)
+
+    def _judge_body(self, event: Data | EndOfBody | Refusal | None) -> Event:
+        if event is None:
+            assert self._buffer is None, "a body that isn't over takes what there is"
+            return self._at_end_of_input()
         self._waits = False
         if isinstance(event, Refusal):
             return self._refuse(event)

@@ -49,7 +49,7 @@ def run(question: str, *flags: str, out: Path) -> dict[str, list[dict[str, Any]]
 def assert_right(report: dict[str, Any]) -> None:
     """What came was right, and nobody was cut or left hanging."""
     assert report["checked_bytes"] > 0
-    for count in ("wrong", "cut", "refused", "hung", "false_ends", "writers_failed"):
+    for count in ("wrong", "cut", "refused", "cut_late", "hung", "false_ends", "writers_failed"):
         assert report[count] == 0, count
 
 
@@ -74,7 +74,7 @@ def test_floor_in_python_sends_the_same(tmp_path: Path) -> None:
 
 
 def test_churn_has_no_false_end(tmp_path: Path) -> None:
-    flags = ("--writers", "2", "--readers", "20", "--seconds", "2", "--join", "0.2", "--runs", "2")
+    flags = ("--writers", "2", "--readers", "20", "--seconds", "2", "--join", "0.2", "--runs", "3")
     for report in run("fanout", "--churn", *flags, out=tmp_path / "out")["churn"]:
         assert_right(report)
         assert report["killed"] > 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from hypothesis import strategies as st
@@ -53,9 +53,11 @@ def drive(
     memo: FieldMemo | None = None,
     *,
     eof: bool = True,
+    takes: bool = False,
 ) -> list[Event]:
     """Feed pieces, answer each request at its end, and return all events.
 
+    With `takes`, by `ServerProtocol.take`, whose data are views that hold until the next feeding.
     Adjacent pieces of a chunk are joined, so that only what the bytes mean is left. While the
     protocol waits for more, what it holds stays bounded.
     """
@@ -63,11 +65,7 @@ def drive(
     protocol = ServerProtocol(limits, FieldMemo() if memo is None else memo)
     events: list[Event] = []
     for piece in [*filter(None, pieces), *([b""] if eof else [])]:
-        # A view of a buffer that is overwritten at once: what is kept must have been copied.
-        buffer = bytearray(piece)
-        protocol.receive(memoryview(buffer))
-        buffer[:] = bytes(len(buffer))
-        while (event := protocol.next_event()) is not NEED_DATA:
+        for event in _feed(protocol, piece, takes=takes):
             if event is PAUSED:
                 if not _answer(protocol):
                     return events
@@ -82,6 +80,21 @@ def drive(
                 return events
         assert protocol.buffered_bytes <= limits.head_bytes
     return events
+
+
+def _feed(protocol: ServerProtocol, piece: bytes, *, takes: bool) -> Iterator[Event]:
+    """Feed a view of a buffer that is overwritten at once: what is kept must have been copied."""
+    buffer = bytearray(piece)
+    if takes:
+        event = protocol.take(memoryview(buffer))
+    else:
+        protocol.receive(memoryview(buffer))
+        buffer[:] = bytes(len(buffer))
+        event = protocol.next_event()
+    while event is not NEED_DATA:
+        yield event
+        buffer[:] = bytes(len(buffer))
+        event = protocol.next_event()
 
 
 def _answer(protocol: ServerProtocol) -> bool:

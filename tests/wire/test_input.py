@@ -42,8 +42,9 @@ def test_any_split_gives_the_same_events(
     data: st.DataObject, wire: bytes, limits: WireLimits
 ) -> None:
     whole = drive([wire], limits)
-    assert drive(data.draw(splits(wire)), limits) == whole
-    assert drive(bytewise(wire), limits) == whole
+    for takes in (False, True):
+        assert drive(data.draw(splits(wire)), limits, takes=takes) == whole
+        assert drive(bytewise(wire), limits, takes=takes) == whole
 
 
 @given(st.lists(mutated(), min_size=1, max_size=2), st.sampled_from([SMALL, WireLimits()]))
@@ -106,7 +107,7 @@ def test_chunks_keep_their_boundaries(body: tuple[bytes, list[bytes]], data: st.
 @given(st.binary(max_size=60), st.data())
 def test_declared_length_ends_where_it_says(body: bytes, data: st.DataObject) -> None:
     head = PUT + b"Content-Length: %d\r\n\r\n" % len(body)
-    events = drive(data.draw(splits(head + body + GET)))
+    events = drive(data.draw(splits(head + body + GET)), takes=data.draw(st.booleans()))
     expected = [Data(body, chunk_end=False), EndOfBody()] if body else []
     assert events[1:-2] == expected
     assert isinstance(events[-2], Request)
