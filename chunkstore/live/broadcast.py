@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 from itertools import count, islice
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import trio
 
+from chunkstore.live.frames import Frame
 from chunkstore.objects import Generation
 from chunkstore.ring import Position
 
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from chunkstore.live.reader import Reader
 
 __all__ = ["Broadcast"]
-
-Send: TypeAlias = "Callable[[bytes], int]"
 
 SMALL_EDGE = 8
 """So many readers are sent to at once: it takes no longer than to wake the pump for them."""
@@ -71,11 +70,13 @@ class Broadcast:
         self._waiting_count = 0
         self._is_due = False
         self._edge: dict[Reader, socket.socket] = {}
-        self._members: list[tuple[Reader, Send]] | None = None  # of the edge; None: it has changed
+        # What the edge was when the last round began; None once that has changed.
+        self._members: list[tuple[Reader, socket.socket]] | None = None
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
-        # The round under way: who hasn't been sent to yet, what is sent, its first frame's index.
-        self._round: Iterator[tuple[Reader, Send]] | None = None
-        self._frame = b""
+        # The round under way: who hasn't been sent to yet, what is sent (None: they are let go),
+        # its first frame's index.
+        self._round: Iterator[tuple[Reader, socket.socket]] | None = None
+        self._frame: Frame | None = None
         self._first = 0
 
     def wake(self) -> None:
@@ -177,28 +178,34 @@ class Broadcast:
             self._is_due = False
             return True
         assert self._round is not None
-        frame, size = self._frame, len(self._frame)
+        frame = self._frame
         is_over = True
-        for reader, send in islice(self._round, limit):
+        for reader, raw in islice(self._round, limit):
             is_over = False
             if not reader.is_at_edge:
                 continue  # it left since the round began
             try:
-                sent = send(frame) if size else 0
+                sent = 0 if frame is None else frame.send(raw)
             except OSError:
                 sent = 0  # full, or broken: its own task meets the same and knows what to do
-            if sent != size or not size:
+            if frame is None or sent != frame.size_bytes:
                 self._let_go(reader, self._first, sent)
         if is_over:
-            self._round = None
-            self._frame = b""
+            self.end_round()
         return False
+
+    def end_round(self) -> None:
+        """Nobody is left to send to, or the pump stops: the round's frame may go."""
+        self._round = None
+        if self._frame is not None:
+            self._frame.release()
+            self._frame = None
 
     def _begin_round(self) -> bool:
         """Make the frame for all at the edge; False if there is nothing new for them.
 
         Once the generation has ended there is nothing to send but they must be let go: a round
-        with an empty frame.
+        without a frame.
         """
         ring = self.generation.ring
         has_ended = self.generation.is_cut or (ring.is_sealed and self._pushed == ring.frame_count)
@@ -207,11 +214,11 @@ class Broadcast:
         self._first = self._pushed
         if not has_ended:
             at = Position(self._first)
-            self._frame = b"".join(ring.pieces(at, ring.frame_count, PUSH_BYTES))
-            ring.advance(at, len(self._frame))
+            self._frame = self._pump.frames.frame(ring.pieces(at, ring.frame_count, PUSH_BYTES))
+            ring.advance(at, self._frame.size_bytes)
             self._pushed = at.index
         # Who joins while the round is under way has all up to `_pushed`: it isn't part of it.
         if self._members is None:
-            self._members = [(reader, raw.send) for reader, raw in self._edge.items()]
+            self._members = list(self._edge.items())
         self._round = iter(self._members)
         return True

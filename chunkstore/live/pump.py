@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from chunkstore.live.frames import FrameLog
+
 if TYPE_CHECKING:
     from chunkstore.live.broadcast import Broadcast
 
@@ -25,11 +27,17 @@ SHARE_MAX_S = 0.02
 
 
 class Pump:
-    """Takes broadcasts in the order in which they have something new."""
+    """Takes broadcasts in the order in which they have something new.
+
+    Attributes:
+        frames: makes what is pushed.
+    """
 
     def __init__(self) -> None:
+        self.frames = FrameLog()
         self._due: deque[Broadcast] = deque()
         self._woken = trio.Event()
+        self._share_s = SHARE_MIN_S
 
     def add(self, broadcast: Broadcast) -> None:
         """Have `broadcast` pushed; it must not be waiting already."""
@@ -42,18 +50,25 @@ class Pump:
         Live readers come before those who catch up: the pump works for as long as everybody else
         together worked while it was away, so a storm of joins takes half the time at most.
         """
-        share_s = SHARE_MIN_S
-        while True:
-            self._woken = trio.Event()
-            resumed_s = time.perf_counter()
-            while self._due:
-                if self._due[0].push(SENDS_PER_TURN):
-                    self._due.popleft()  # held by nothing here: it may be large and gone by now
-                else:
-                    self._due.rotate(-1)
-                now_s = time.perf_counter()
-                if now_s - resumed_s >= share_s:
-                    await trio.lowlevel.checkpoint()
-                    resumed_s = time.perf_counter()
-                    share_s = min(max(resumed_s - now_s, SHARE_MIN_S), SHARE_MAX_S)
-            await self._woken.wait()
+        try:
+            while True:
+                self._woken = trio.Event()
+                await self._push_all()
+                await self._woken.wait()
+        finally:
+            for broadcast in self._due:
+                broadcast.end_round()
+            self.frames.close()
+
+    async def _push_all(self) -> None:
+        resumed_s = time.perf_counter()
+        while self._due:
+            if self._due[0].push(SENDS_PER_TURN):
+                self._due.popleft()  # held by nothing here: it may be large and gone by now
+            else:
+                self._due.rotate(-1)
+            now_s = time.perf_counter()
+            if now_s - resumed_s >= self._share_s:
+                await trio.lowlevel.checkpoint()
+                resumed_s = time.perf_counter()
+                self._share_s = min(max(resumed_s - now_s, SHARE_MIN_S), SHARE_MAX_S)
