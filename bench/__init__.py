@@ -1,13 +1,18 @@
 """Benchmarks: one question a file, the floor or a peer beside it in the same run, losses shown.
 
+    __main__.py  lists the questions, asks one, or all
     fanout.py    what does a delivered GiB cost, and how late is it? (beside the floor)
     churn.py     does all stay right when readers and writers vanish? (`fanout --churn`)
     deletion.py  are readers cut when the object is deleted under them? (`fanout --delete`)
+    complete.py  what does a GET of a complete object cost?
+    ingest.py    what does a GiB cost on its way in?
+    scale.py     does a reader cost the same among thousands?
     memory.py    what does a connection cost, and does the writer's pace depend on its readers?
     listing.py   do LIST, PUT and DELETE stay cheap at a million keys?
-    requests.py  what does a small keep-alive GET cost? (beside hypercorn)
 
-    harness.py   servers by pid, the generators, flags, JSON lines
+    harness.py   servers by pid, the generators, flags, results, JSON lines
+    contest.py   who takes part, in which turns, and what each found
+    report.py    REPORT.md from the raw results
     outcome.py   one fan-out run as figures, and whether it counts
     usage.py     CPU, memory and descriptors of a process; the machine
     build.py     compiles the C programs on first use, into the user's cache

@@ -1,6 +1,6 @@
 """Does a server stay right, and come back to where it was, when readers and writers vanish?
 
-Asked by `python -m bench.fanout --churn`.
+Asked by `python -m bench churn`.
 
 Method: the load of a fan-out shape in which 5 % of the readers a second leave with a reset and
 rejoin at once, and a writer a second dies in mid-chunk and is replaced by a new object, for which

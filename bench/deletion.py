@@ -1,6 +1,6 @@
 """Are all readers cut within one chunk when an object is deleted while it is written?
 
-Asked by `python -m bench.fanout --delete`.
+Asked by `python -m bench deletion`.
 
 Method: one writer and its readers; in mid-run a DELETE on a connection of its own, and as soon as
 that is answered a GET. Counted: readers cut and ended clean, chunks that they received after the

@@ -32,6 +32,7 @@ __all__ = [
     "Generated",
     "JsonLines",
     "Parser",
+    "Result",
     "Server",
     "generate",
     "main",
@@ -224,6 +225,17 @@ def generate(
 
 
 # ---- reports ----
+
+
+@dataclass(frozen=True)
+class Result:
+    """One turn: the figures by name, the unit in it, and why they don't count (or "")."""
+
+    question: str
+    case: str
+    server: str
+    figures: Mapping[str, float]
+    fault: str = ""
 
 
 class JsonLines:

@@ -1,10 +1,10 @@
 /* A closed-loop request client: C connections, each with up to `depth` requests under way.
  *
  * The path's %d, %a and %b make keys first..first+count-1; `shuffle` walks them in a scattered order, so
- * that an ordered index isn't flattered by sorted input. Answers are followed by
- * Content-Length or chunked framing; their status and bytes are checked and counted. Ends after
- * `requests` (else `count`), or after `seconds-ms` where that is given. One JSON line on stdout, after {"mark": "start"}
- * and {"mark": "end"}.
+ * that an ordered index isn't flattered by sorted input. A body is `body` bytes, with a length or in
+ * chunks of `chunk`. Answers are followed by Content-Length or chunked framing; their status (expect 0:
+ * any of 2xx) and bytes are checked and counted. Ends after `requests` (else `count`), or after
+ * `seconds-ms` where that is given. One JSON line on stdout, after {"mark": "start"} and {"mark": "end"}.
  */
 #include "common.h"
 
@@ -20,7 +20,7 @@ struct connection {
     char *out;
 };
 
-static long long port, connections = 1, depth = 1, first, count, requests, seconds_ms, body_bytes, shuffle, expected = 200,
+static long long port, connections = 1, depth = 1, first, count, requests, seconds_ms, body_bytes, chunk_bytes, shuffle, expected = 200,
                        lines_expected;
 static const char *host = "127.0.0.1", *method = "GET", *path = "/";
 static struct connection *all;
@@ -30,7 +30,8 @@ static uint64_t line_errors, lines_before;
 static int last_status, bad_status;
 static int64_t stop_ns = FOREVER;
 static int epoll;
-static char *body;
+static char *body; /* as it is sent, framing included */
+static size_t body_size;
 
 /* A stride that shares no factor with count visits every key once, scattered. */
 static uint64_t key_of(uint64_t turn) {
@@ -49,6 +50,20 @@ static uint64_t key_of(uint64_t turn) {
         }
     }
     return (uint64_t)first + turn * stride % (uint64_t)count;
+}
+
+static void body_build(void) {
+    long long step = chunk_bytes ? chunk_bytes : body_bytes, count = step ? body_bytes / step + 1 : 0;
+    char *at = body = need(malloc((size_t)(body_bytes + 32 * count + 16)));
+    for (long long left = body_bytes; left > 0; left -= step) {
+        long long size = left < step ? left : step;
+        if (chunk_bytes) at += sprintf(at, "%llx\r\n", size);
+        memset(at, 'x', (size_t)size);
+        at += size;
+        if (chunk_bytes) at += sprintf(at, "\r\n");
+    }
+    if (chunk_bytes) at += sprintf(at, "0\r\n\r\n");
+    body_size = (size_t)(at - body);
 }
 
 static bool more(void) {
@@ -71,17 +86,18 @@ static size_t path_write(char *out, uint64_t key) {
 }
 
 static void request_add(struct connection *connection) {
-    size_t wanted = connection->out_bytes + strlen(path) + 512 + (size_t)body_bytes;
+    size_t wanted = connection->out_bytes + strlen(path) + 512 + body_size;
     if (wanted > connection->out_room)
         connection->out = need(realloc(connection->out, connection->out_room = wanted * 2));
     char *at = connection->out + connection->out_bytes;
     at += sprintf(at, "%s ", method);
     at += path_write(at, key_of(begun));
     at += sprintf(at, " HTTP/1.1\r\nHost: %s:%lld\r\nUser-Agent: bench\r\nAccept: */*\r\n", host, port);
-    if (body_bytes) at += sprintf(at, "Content-Length: %lld\r\n", body_bytes);
+    if (chunk_bytes) at += sprintf(at, "Transfer-Encoding: chunked\r\n");
+    else if (body_bytes) at += sprintf(at, "Content-Length: %lld\r\n", body_bytes);
     at += sprintf(at, "\r\n");
-    memcpy(at, body, (size_t)body_bytes);
-    connection->out_bytes = (size_t)(at - connection->out) + (size_t)body_bytes;
+    memcpy(at, body, body_size);
+    connection->out_bytes = (size_t)(at - connection->out) + body_size;
     connection->sent_ns[(connection->first + connection->under_way++) % depth] = now_ns();
     begun++;
 }
@@ -109,7 +125,7 @@ static void answer_done(struct connection *connection) {
     connection->first = (int)((connection->first + 1) % depth);
     connection->under_way--;
     done++;
-    if (last_status != expected) {
+    if (expected ? last_status != expected : last_status / 100 != 2) {
         unexpected++;
         bad_status = last_status;
     } else if (lines_expected && lines - lines_before != (uint64_t)lines_expected) {
@@ -218,7 +234,7 @@ int main(int argc, char **argv) {
         {"--connections", &connections, NULL}, {"--depth", &depth, NULL},
         {"--first", &first, NULL},         {"--count", &count, NULL},
         {"--requests", &requests, NULL},   {"--seconds-ms", &seconds_ms, NULL},
-        {"--body", &body_bytes, NULL},
+        {"--body", &body_bytes, NULL},     {"--chunk", &chunk_bytes, NULL},
         {"--shuffle", &shuffle, NULL},     {"--expect", &expected, NULL},
         {"--lines", &lines_expected, NULL}, {NULL, NULL, NULL}};
     die_with_parent();
@@ -227,8 +243,7 @@ int main(int argc, char **argv) {
         die("port, connections, depth and one of count and seconds-ms must be at least 1");
     if (!requests) requests = count;
     descriptors_raise(connections + 64);
-    body = need(malloc((size_t)body_bytes + 1));
-    memset(body, 'x', (size_t)body_bytes);
+    body_build();
     epoll = epoll_create1(EPOLL_CLOEXEC);
     connect_all();
     mark("start");

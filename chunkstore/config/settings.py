@@ -259,7 +259,7 @@ class Settings:
     log: str = _setting(
         "choice",
         "human",
-        "One line per request on stderr, for people or for machines, or none.",
+        "One line per request on stderr, for people or for machines, or off.",
         choices=("human", "json", "off"),
         is_flag=True,
     )

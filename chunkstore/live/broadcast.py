@@ -49,6 +49,7 @@ class Broadcast:
         "_first",
         "_frame",
         "_is_due",
+        "_left_count",
         "_members",
         "_pump",
         "_pushed",
@@ -73,9 +74,10 @@ class Broadcast:
         # What the edge was when the last round began; None once that has changed.
         self._members: list[tuple[Reader, socket.socket]] | None = None
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
-        # The round under way: who hasn't been sent to yet, what is sent (None: they are let go),
-        # its first frame's index.
+        # The round under way: who hasn't been sent to yet and how many, what is sent (None: they
+        # are let go), its first frame's index.
         self._round: Iterator[tuple[Reader, socket.socket]] | None = None
+        self._left_count = 0
         self._frame: Frame | None = None
         self._first = 0
 
@@ -179,9 +181,7 @@ class Broadcast:
             return True
         assert self._round is not None
         frame = self._frame
-        is_over = True
         for reader, raw in islice(self._round, limit):
-            is_over = False
             if not reader.is_at_edge:
                 continue  # it left since the round began
             try:
@@ -190,7 +190,8 @@ class Broadcast:
                 sent = 0  # full, or broken: its own task meets the same and knows what to do
             if frame is None or sent != frame.size_bytes:
                 self._let_go(reader, self._first, sent)
-        if is_over:
+        self._left_count -= limit
+        if self._left_count <= 0:
             self.end_round()
         return False
 
@@ -221,4 +222,5 @@ class Broadcast:
         if self._members is None:
             self._members = list(self._edge.items())
         self._round = iter(self._members)
+        self._left_count = len(self._members)
         return True

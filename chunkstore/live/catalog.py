@@ -180,6 +180,8 @@ class Catalog:
         generation = broadcast.generation
         if self._broadcasts.pop(generation.id, None) is not None:
             broadcast.wake()
+            if not self._broadcasts:
+                self._pump.frames.close()  # nothing is live: give its memory back
             if generation.abort is not None:
                 self.metrics.aborts[generation.abort.metric] += 1
         self._release_if_gone(generation)

@@ -18,7 +18,11 @@ __all__ = ["Frame", "FrameLog"]
 SENDFILE_BYTES = 16 * 1024
 """Below it, copying a frame for each reader costs less than setting a `sendfile` up."""
 SEGMENT_BYTES = 4 << 20
-"""A segment takes frames until they exceed this; each push that is under way may keep one open."""
+"""A segment takes frames until they exceed this; each push that is under way may keep one open.
+
+A push is under way beyond its turn only with more readers than the pump sends to in a turn (256),
+so there are at most connections / 256 of them: 252 MiB at 16,384, if each keeps another segment.
+"""
 
 
 class _Segment:
@@ -103,7 +107,7 @@ class FrameLog:
         )
 
     def close(self) -> None:
-        """Give the newest segment up; frames in it stay good until they are released."""
+        """Give the newest segment up, at any time; frames in it stay good until released."""
         if self._newest is not None:
             self._newest.release()
             self._newest = None

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.__main__ import QUESTIONS
 from bench.build import NoCompilerError, build
 from bench.floor import frame, pattern
+from bench.report import write_report
 from bench.usage import family
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -114,11 +119,93 @@ def test_listing_finds_a_hundred_keys(tmp_path: Path) -> None:
     assert {record["method"] for record in records["cost"]} == {"PUT", "DELETE"}
 
 
-def test_requests_are_all_answered(tmp_path: Path) -> None:
-    flags = ("--connections", "4", "--seconds", "0.3", "--runs", "1")
-    for record in run("requests", *flags, out=tmp_path / "out")["requests"]:
-        assert record["unexpected"] == 0
-        assert record["received_bytes"] == record["answers"] * 1024 > 0
+@pytest.mark.parametrize(
+    ("question", "flags", "cases"),
+    [
+        ("complete", ("--connections", "4"), {"1KiB", "64KiB", "8MiB"}),
+        (
+            "ingest",
+            (),
+            {f"{who}, {how}" for who in ("1 writer", "64 writers") for how in ("chunks", "length")},
+        ),
+    ],
+)
+def test_requests_are_all_answered(
+    tmp_path: Path, question: str, flags: tuple[str, ...], cases: set[str]
+) -> None:
+    common = ("--seconds", "0.3", "--runs", "1", "--peers", "none")
+    results = run(question, *flags, *common, out=tmp_path / "out")["result"]
+    assert {result["case"] for result in results} == cases
+    assert not any(result["fault"] for result in results)
+    assert all(value > 0 for result in results for value in result["figures"].values())
+
+
+def serve_sized(listener: socket.socket) -> None:
+    """Answers a GET, once the PUT beside it has sent four chunks, as if the object were whole."""
+    put = get = None
+    while put is None or get is None:
+        connection, _ = listener.accept()
+        if connection.recv(65536).startswith(b"PUT"):
+            put = connection
+        else:
+            get = connection
+    wire = b""
+    while wire.count(b"40\r\n") < 4 or not wire.endswith(b"\r\n"):
+        wire += put.recv(65536)
+    body = b"".join(chunk[4:-2] for chunk in re.findall(rb"40\r\n.{64}\r\n", wire, re.DOTALL))
+    get.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    while put.recv(65536):  # until the generator has had enough
+        pass
+    put.close()
+    get.close()
+
+
+def test_generator_takes_a_sized_answer_for_an_ended_one() -> None:
+    """Its object isn't whole, so it is counted as a false end; never as a reader left hanging."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        double = threading.Thread(target=serve_sized, args=(listener,), daemon=True)
+        double.start()
+        options = {
+            **{"port": listener.getsockname()[1], "objects": 1, "readers": 1, "chunk": 64},
+            **{"rate": 50, "seconds-ms": 100, "join-ms": 10, "drain-ms": 300, "check-one-in": 1},
+        }
+        flags = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        done = subprocess.run(
+            [build("loadgen"), *flags], capture_output=True, text=True, timeout=60, check=True
+        )
+        double.join(10)
+        assert not double.is_alive()
+    report = json.loads(done.stdout.splitlines()[-1])
+    assert (report["false_ends"], report["hung"], report["wrong"]) == (1, 0, 0)
+    assert report["checked_bytes"] > 0
+
+
+def test_report_names_losses_and_leaves_failed_runs_out(tmp_path: Path) -> None:
+    def result(server: str, cost: float, fault: str = "") -> str:
+        members = {"kind": "result", "question": "q", "case": "c", "server": server}
+        return json.dumps({**members, "figures": {"CPU us": cost}, "fault": fault})
+
+    lines = [result("ours", 30), result("ours", 20), result("ours", 1, "void"), result("swift", 10)]
+    (tmp_path / "q.jsonl").write_text("\n".join(lines))
+    write_report(tmp_path, tmp_path / "REPORT.md")
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "ours costs 2.50 times swift's (25 against 10 CPU us)" in text
+    assert "| ours | 25 (20 to 30) | 3, 1 not counted: void |" in text
+
+
+def test_bench_lists_its_questions_and_knows_no_others() -> None:
+    for words, code in ((), 0), (("nonsense",), 2):
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", *words],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == code
+        assert all(name in done.stdout + done.stderr for name in QUESTIONS)
+        assert len(done.stderr.splitlines()) == bool(code)
 
 
 def test_python_and_c_agree_on_the_payload() -> None:
@@ -148,7 +235,7 @@ def test_bad_input_is_one_line_and_a_code(flags: tuple[str, ...]) -> None:
 def test_a_missing_compiler_is_one_line_and_a_code(tmp_path: Path) -> None:
     environment = {**os.environ, "CC": "/no/such/cc", "XDG_CACHE_HOME": str(tmp_path)}
     done = subprocess.run(
-        [sys.executable, "-m", "bench.requests"],
+        [sys.executable, "-m", "bench.complete", "--peers", "none"],
         cwd=ROOT,
         env=environment,
         capture_output=True,

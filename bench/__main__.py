@@ -1,0 +1,121 @@
+"""`python -m bench`: lists the questions, asks one, or asks all and writes the report.
+
+    python -m bench                     what can be asked
+    python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
+    python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
+    python -m bench --full              each with all its peers, three times: over an hour
+
+The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
+all, and from them bench/REPORT.md.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import runpy
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench.build import BenchError
+from bench.harness import main
+from bench.report import write_report
+from bench.usage import machine
+
+__all__ = ["QUESTIONS"]
+
+_FOLDER = Path(__file__).parent
+QUESTIONS: dict[str, tuple[str, str, str]] = {
+    "fanout": ("fanout", "--runs 1 --seconds 10 --peers aiohttp", "--runs 3 --peers all"),
+    "churn": ("fanout --churn", "--runs 3", "--runs 5"),
+    "deletion": ("fanout --delete", "", ""),
+    "complete": ("complete", "--runs 1 --seconds 3 --peers nginx", "--runs 3 --peers all"),
+    "ingest": ("ingest", "--runs 1 --seconds 2 --peers aiohttp", "--runs 3 --peers all"),
+    "memory": ("memory", "--seconds 3", ""),
+    "scale": ("scale", "--runs 1 --seconds 4", "--runs 3"),
+    "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 10 --peers all"),
+    "listing": ("listing", "--keys 50000 --windows 4", ""),
+}
+"""Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
+
+
+def _run() -> int:
+    match sys.argv[1:]:
+        case []:
+            print(__doc__)
+            for name in QUESTIONS:
+                print(f"    {name:<10} {_question(name)}")
+            return 0
+        case ["-h" | "--help"]:
+            print(__doc__)
+            return 0
+        case ["--quick" | "--full" as how]:
+            return _ask_all(is_full=how == "--full")
+        case [name, *flags] if name in QUESTIONS:
+            module, *first = QUESTIONS[name][0].split()
+            sys.argv = [f"bench {name}", *first, *flags]
+            runpy.run_module(f"bench.{module}", run_name="__main__")
+            return 0
+        case [name, *_]:
+            known = ", ".join(QUESTIONS)
+            raise BenchError(f"no question is called {name!r}; there are {known}, --quick, --full")
+    raise AssertionError("unreachable")
+
+
+def _question(name: str) -> str:
+    """The first line of its docstring (or of the module that asks it): read, not imported."""
+    path = _FOLDER / f"{name}.py"
+    if not path.exists():
+        path = _FOLDER / f"{QUESTIONS[name][0].split()[0]}.py"
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    return (text or "").partition("\n")[0]
+
+
+def _ask_all(*, is_full: bool) -> int:
+    found = machine()
+    slug = re.sub(r"[^a-z0-9]+", "-", f"{found['cpu']} {found['cores']} cores".lower()).strip("-")
+    folder = _FOLDER / "runs" / f"{time.strftime('%Y-%m-%d')}-{slug}"
+    folder.mkdir(parents=True, exist_ok=True)
+    missed: list[str] = []
+    for name, (asked, quick, full) in QUESTIONS.items():
+        print(f"\n=== {name}: {_question(name)}", flush=True)
+        flags = f"{asked} {full if is_full else quick}".split()
+        code = _ask(flags, folder / f"{name}.jsonl")
+        if code == 1:
+            missed.append(name)
+        elif code:
+            raise BenchError(f"{name} could not be asked (exit code {code})")
+    write_report(folder, _FOLDER / "REPORT.md")
+    print(f"\nmissed what is asked: {', '.join(missed) or 'none'}; see bench/REPORT.md")
+    return 1 if missed else 0
+
+
+def _ask(words: list[str], path: Path) -> int:
+    """Ask one question in a process of its own; its results appear only once they are whole.
+
+    Args:
+        words: the module's name and its flags.
+    """
+    half = path.with_suffix(".half")
+    half.unlink(missing_ok=True)
+    command = [sys.executable, "-m", f"bench.{words[0]}", *words[1:], "--json", str(half)]
+    try:
+        with subprocess.Popen(command, cwd=_FOLDER.parent) as process:
+            try:
+                code = process.wait()
+            except BaseException:  # Ctrl-C reaches it too, SIGTERM only us: it ends what it started
+                process.terminate()
+                process.wait()
+                raise
+        if code in (0, 1):
+            os.replace(half, path)
+        return code
+    finally:
+        half.unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main(_run)

@@ -1,0 +1,91 @@
+"""What does a GiB cost on its way in, from one writer and from 64?
+
+Method: nobody reads. Each writer PUTs objects one after the other on one keep-alive connection, as
+fast as they are taken: 1 MiB each, in chunks of 64 KiB or with a Content-Length. Server CPU per
+GiB; the servers take turns, and at going first.
+
+Caveats: a closed loop, so writers and server fight for the cores and the rate isn't judged. Objects
+have a few names that are overwritten, so that memory stays bounded; ours frees the old bytes as the
+new ones complete, as each peer does.
+"""
+
+from __future__ import annotations
+
+from bench.contest import Results, add_peers_flag, contestants, turns
+from bench.harness import JsonLines, Parser, Result, Server, generate, main
+from bench.outcome import Verdicts
+from bench.usage import machine
+
+__all__ = ["CASES", "measure"]
+
+CASES = {
+    "1 writer, chunks": (1, 65536),
+    "64 writers, chunks": (64, 65536),
+    "1 writer, length": (1, 0),
+    "64 writers, length": (64, 0),
+}
+"""Name -> connections, and bytes of a chunk (0: Content-Length)."""
+_BODY_BYTES = 1 << 20
+_NAMES = 8  # for each writer: so many that no two writers ever meet at one
+_WRITERS = ("1 writer", "64 writers")
+_MANY_RATIO = 1.2
+_CPU = "CPU s/GiB"
+
+
+def measure(server: Server, case: str, seconds: float) -> Result:
+    """One turn: warm up, measure."""
+    connections, chunk = CASES[case]
+    options: dict[str, int | str] = {
+        **{"method": "PUT", "path": "/bench/%d", "count": _NAMES * connections, "expect": 0},
+        **{"connections": connections, "body": _BODY_BYTES, "chunk": chunk},
+    }
+    span_ms = round(seconds * 1000)
+    generate("reqgen", server, {**options, "seconds_ms": min(500, span_ms)})
+    done = generate("reqgen", server, {**options, "seconds_ms": span_ms})
+    report = done.report
+    fault = ""
+    if report["unexpected"]:
+        fault = f"failed: {report['unexpected']} answers with status {report['bad_status']}"
+    gib = report["answers"] * _BODY_BYTES / 2**30
+    figures = {
+        _CPU: done.cpu_s("start", "end") / gib,
+        "GiB/s": gib / report["seconds"],
+        "RSS MiB": done.usage_at["end"].resident_bytes / 2**20,
+    }
+    return Result("ingest", case, server.name, figures, fault)
+
+
+def _run() -> int:
+    parser = Parser(__doc__ or "")
+    parser.add_argument("--seconds", type=float, default=5.0, help="default %(default)s")
+    parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
+    add_peers_flag(parser, "all")
+    args = parser.parse_args()
+    out = JsonLines(args.json)
+    out.write("machine", machine())
+    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    entered = contestants(args.server, args.peers, live=True)
+    results = Results(out)
+    for case in CASES:
+        for _, server in turns(entered, args.runs, case):
+            results.add(measure(server, case, args.seconds))
+    verdicts = Verdicts()
+    verdicts.add("every run valid " + "; ".join(results.faults), not results.faults)
+    costs = {case: results.medians(case, _CPU) for case in CASES}
+    for case, each in costs.items():
+        for name, cost in each.items():
+            if name not in ("ours", "node"):  # asked of the Python peers
+                text = f"{case}: ours {each.get('ours', 0):.3f} < {name} {cost:.3f} CPU s/GiB"
+                verdicts.add(text, 0 < each.get("ours", 0) < cost)
+    for framing in ("chunks", "length"):
+        one, many = (
+            costs[f"{who}, {framing}"].get("ours", 0) for who in ("1 writer", "64 writers")
+        )
+        ratio = many / one if one else float("inf")
+        text = f"64 writers cost {ratio:.2f}x one's, {framing} <= {_MANY_RATIO}x"
+        verdicts.add(text, ratio <= _MANY_RATIO)
+    return verdicts.print()
+
+
+if __name__ == "__main__":
+    main(_run)
