@@ -17,9 +17,10 @@ __all__ = ["write_report"]
 
 _HEAD = """# Benchmark report
 
-Made by `python -m bench` from the raw results in `{folder}`; do not edit. What the columns mean,
-and what to believe, stands in [README.md](README.md): the generator shares the machine, so compare
-rows of one table. Each figure is the median of the runs that count, with the lowest and highest.
+Made by `python -m bench` from the raw results in `{folder}`; do not edit.
+What the columns mean, and what to believe, stands in [README.md](README.md): the generator shares
+the machine, so compare rows of one table. Each figure is the median of the runs that count, with
+the lowest and the highest.
 
 Machine: {machine}.
 """
@@ -90,7 +91,8 @@ def _losses(question: str, case: str, results: Sequence[dict[str, Any]]) -> list
     lines: list[str] = []
     for server in _servers(results):
         theirs = _values(results, server, figure)
-        if server != "ours" and theirs and median(theirs) < median(ours):
+        is_rival = server != "ours" and not server.startswith("floor")  # the floor is no server
+        if is_rival and theirs and median(theirs) < median(ours):
             ratio = median(ours) / median(theirs)
             lines.append(
                 f"- {question}, {case}: ours costs {ratio:.2f} times {server}'s "

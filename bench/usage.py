@@ -22,6 +22,7 @@ from bench.build import BenchError
 __all__ = [
     "Usage",
     "family",
+    "is_running",
     "kernel_socket_bytes",
     "machine",
     "machine_busy_s",
@@ -81,6 +82,14 @@ def family(pid: int) -> list[int]:
     for member in family:  # grows while it is walked
         family.extend(children.get(member, ()))
     return family
+
+
+def is_running(pid: int) -> bool:
+    """It has not ended; one that has may still wait to be reaped by who inherited it."""
+    try:
+        return _stat_fields(pid)[0] != "Z"
+    except OSError:
+        return False
 
 
 def machine_busy_s() -> float:

@@ -21,7 +21,7 @@ _uvloop = importlib.import_module("uvloop")
 _objects: dict[str, Stored] = {}
 
 
-async def _handle(request: Any) -> Any:  # noqa: ANN401
+async def _handle(request: Any) -> Any:  # noqa: ANN401 - aiohttp is optional
     if request.method in ("PUT", "POST"):
         await _put(request.path, request.content)
         return _web.Response(status=201)
@@ -35,7 +35,7 @@ async def _handle(request: Any) -> Any:  # noqa: ANN401
     return await _follow(stored, request)
 
 
-async def _put(path: str, content: Any) -> None:  # noqa: ANN401
+async def _put(path: str, content: Any) -> None:  # noqa: ANN401 - aiohttp is optional
     stored = _objects[path] = Stored(asyncio.Event)
     try:
         async for part in content.iter_any():
@@ -48,7 +48,7 @@ async def _put(path: str, content: Any) -> None:  # noqa: ANN401
                 del _objects[path]
 
 
-async def _follow(stored: Stored, request: Any) -> Any:  # noqa: ANN401
+async def _follow(stored: Stored, request: Any) -> Any:  # noqa: ANN401 - aiohttp is optional
     response = _web.StreamResponse(headers={"content-type": "video/mp4"})
     response.enable_chunked_encoding()
     await response.prepare(request)

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from bench.__main__ import QUESTIONS
 from bench.build import NoCompilerError, build
 from bench.floor import frame, pattern
 from bench.report import write_report
-from bench.usage import family
+from bench.usage import family, is_running
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 TIMEOUT_S = 120
@@ -257,16 +258,11 @@ def test_an_interrupted_run_leaves_no_process(number: signal.Signals) -> None:
         run.send_signal(number)
         run.communicate(timeout=TIMEOUT_S)
     assert run.returncode in (130, 128 + signal.SIGTERM)
-    assert [pid for pid in started if _is_running(pid)] == []
-
-
-def _is_running(pid: int) -> bool:
-    """It has not ended; one that has, and whose parent went first, may still wait to be reaped."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
+    # A generator that was only just forked ends by its parent's death signal, a moment later.
+    deadline_s = time.monotonic() + 10
+    while any(map(is_running, started)) and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    assert [pid for pid in started if is_running(pid)] == []
 
 
 def _families(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:

@@ -16,7 +16,7 @@ import pytest
 
 from bench.harness import Server, serve
 from bench.peers import PEERS, Peer
-from bench.usage import family
+from bench.usage import family, is_running
 
 DEADLINE_S = 10.0
 FIRST, SECOND = b"first." * 1000, b"second." * 5000
@@ -220,17 +220,8 @@ def test_terminated_it_leaves_nothing(peer: Peer, tmp_path: Path) -> None:
         server.process.wait(DEADLINE_S)
         for client in (writer, idle):
             client.close()
-        assert [pid for pid in started if _is_running(pid)] == []
+        assert [pid for pid in started if is_running(pid)] == []
     assert list(tmp_path.iterdir()) == []
-
-
-def _is_running(pid: int) -> bool:
-    """It has not ended; one that has may still wait to be reaped by who inherited it."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_what_is_missing_is_said_in_a_sentence() -> None:
