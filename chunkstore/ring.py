@@ -1,10 +1,10 @@
 """The ring: one writer appends, any number of readers look, nobody waits for anybody.
 
-The payload is stored once, in blocks of up to 1 MiB that never move and are never resized, so views
-of them stay valid while the writer goes on. Beside it stand the ends of the chunks as they were
-published, and with those the *framed stream* (RFC 9112 section 7.1) is a pure function of the
-payload: a reader that was cut off in the middle of a frame needs no copy of it, only its
-`Position`, and gets the rest rebuilt around views.
+The payload is stored once, in blocks that never move and are never resized, so views of them stay
+valid while the writer goes on: what came at once is one, small arrivals share some of up to 1 MiB.
+Beside it stand the ends of the chunks as they were published, and with those the *framed stream*
+(RFC 9112 section 7.1) is a pure function of the payload: a reader that was cut off in the middle of
+a frame needs no copy of it, only its `Position`, and gets the rest rebuilt around views.
 
 Bytes are *appended* (stored, and charged) and later *published* (visible to readers). The publish
 rule: when a chunk's last data byte has come, or 64 KiB wait; the third case, 20 ms after the first
@@ -21,6 +21,8 @@ __all__ = ["CHUNK_COST_BYTES", "LAST_CHUNK", "Position", "Ring"]
 
 BLOCK_BYTES = 1 << 20
 """Largest block: big enough for one `sendmsg`, small enough that growing never stalls the loop."""
+OWN_BLOCK_BYTES = 4096
+"""A run of so much becomes a block of its own, which needs no clearing before it is filled."""
 PUBLISH_BYTES = 64 * 1024
 """Unpublished bytes at which a chunk is cut, so that a huge chunk still flows."""
 EXACT_CHUNKS = 4096
@@ -83,7 +85,19 @@ class Ring:
             whether new bytes became visible.
         Cost: one copy, O(n); at most one block allocation per MiB.
         """
-        left = memoryview(data)
+        if len(data) >= OWN_BLOCK_BYTES:
+            self._trim()
+            self._starts.append(self.size_bytes)
+            self._blocks.append(bytes(data))
+            self.size_bytes += len(data)
+        else:
+            self._fill(memoryview(data))
+        ends = self.ends
+        waiting = self.size_bytes - (ends[-1] if ends else 0)
+        is_exact = len(ends) < EXACT_CHUNKS or waiting >= MERGE_BYTES
+        return (waiting >= PUBLISH_BYTES or (chunk_end and is_exact)) and self.publish()
+
+    def _fill(self, left: memoryview) -> None:
         while left:
             room = len(self._block) - self._filled
             if not room:
@@ -94,18 +108,11 @@ class Ring:
             self._block[self._filled : stop] = piece
             self._filled = stop
             self.size_bytes += len(piece)
-        ends = self.ends
-        waiting = self.size_bytes - (ends[-1] if ends else 0)
-        is_exact = len(ends) < EXACT_CHUNKS or waiting >= MERGE_BYTES
-        if not waiting or not (waiting >= PUBLISH_BYTES or (chunk_end and is_exact)):
-            return False
-        ends.append(self.size_bytes)
-        return True
 
     def _grow(self, wanted_bytes: int) -> None:
-        # Blocks double with the object: a small one wastes little, a large one has few. What
-        # the client announced plays no part: it must not take memory that it doesn't fill.
-        size = min(max(wanted_bytes, self.size_bytes), BLOCK_BYTES)
+        # Each is twice the one before: few bytes waste little, many have few blocks. What the
+        # client announced plays no part: it must not take memory that it doesn't fill.
+        size = min(max(wanted_bytes, 2 * len(self._block)), BLOCK_BYTES)
         block = bytearray(size)
         self._block = memoryview(block)
         self._filled = 0
@@ -122,11 +129,16 @@ class Ring:
     def seal(self) -> None:
         """Publish what is left and give back the unused end of the last block; no append after."""
         self.publish()
+        self._trim()
+        self.is_sealed = True
+
+    def _trim(self) -> None:
+        """No more into the block being filled: give back what is unused of it."""
         if self._filled < len(self._block):
             # Readers may hold views of the old block; they keep it alive until they are done.
             self._blocks[-1] = bytes(self._block[: self._filled])
         self._block = memoryview(b"")
-        self.is_sealed = True
+        self._filled = 0
 
     @property
     def frame_count(self) -> int:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from chunkstore.ring import LAST_CHUNK, PIECES_MAX, Position, Ring
+from chunkstore.ring import LAST_CHUNK, OWN_BLOCK_BYTES, PIECES_MAX, Position, Ring
 
 # Sizes around every bound: a merge, a publication, a block.
 SIZES = st.one_of(
@@ -175,14 +175,31 @@ def test_a_gathered_send_has_a_bounded_number_of_pieces() -> None:
 
 def test_blocks_grow_with_the_object_and_never_move() -> None:
     ring = Ring()
-    for _ in range(64):
-        ring.append(bytes(65536), chunk_end=True)
+    for _ in range(4096):
+        ring.append(bytes(1024), chunk_end=True)
     sizes = [len(block) for block in ring._blocks]
     assert sizes == sorted(sizes)
     assert max(sizes) == 2**20
-    assert len(sizes) < 10
+    assert len(sizes) < 16
     unused = sum(sizes) - ring.size_bytes
     assert unused <= ring.size_bytes
+
+
+@given(st.lists(st.sampled_from([1, 100, 4095, 4096, 70_000]), max_size=60))
+@settings(max_examples=60, deadline=None)
+def test_no_more_memory_is_unused_than_the_last_small_runs_fill_twice(sizes: list[int]) -> None:
+    ring = Ring()
+    for size in sizes:
+        ring.append(bytes(size), chunk_end=True)
+    small = 0
+    for size in reversed(sizes):
+        if size >= OWN_BLOCK_BYTES:
+            break
+        small += size
+    held = sum(len(block) for block in ring._blocks)
+    assert held - ring.size_bytes <= 2 * small
+    ring.seal()
+    assert sum(len(block) for block in ring._blocks) == ring.size_bytes
 
 
 def test_an_empty_object_is_a_last_chunk_alone() -> None:

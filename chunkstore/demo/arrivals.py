@@ -9,9 +9,10 @@ from __future__ import annotations
 import time
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import TypeAlias
 
-from chunkstore.live import Broadcast, Catalog, Upload
+from chunkstore.live import Broadcast, Catalog, Run, Upload
 from chunkstore.objects import Abort
 from chunkstore.policy import Policy
 
@@ -60,10 +61,9 @@ class _ObservedUpload(Upload):
         super().__init__(catalog, broadcast)
         self._ends, self._times = noted
 
-    def append(
-        self, data: bytes | bytearray | memoryview, *, chunk_end: bool, max_bytes: int
-    ) -> Abort | None:
+    def append(self, runs: Sequence[Run], *, max_bytes: int) -> Abort | None:
         if len(self._ends) < APPENDS_MAX:
             self._times.append(time.perf_counter())
-            self._ends.append(self.generation.ring.size_bytes + len(data))
-        return super().append(data, chunk_end=chunk_end, max_bytes=max_bytes)
+            size = sum(len(run.data) for run in runs)
+            self._ends.append(self.generation.ring.size_bytes + size)
+        return super().append(runs, max_bytes=max_bytes)

@@ -21,7 +21,7 @@ from chunkstore.live.catalog import Catalog
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.live.pump import Pump
 from chunkstore.live.reader import CutWatch, Reader
-from chunkstore.live.upload import Upload
+from chunkstore.live.upload import Run, Upload
 
 __all__ = [
     "Broadcast",
@@ -31,5 +31,6 @@ __all__ = [
     "Piece",
     "Pump",
     "Reader",
+    "Run",
     "Upload",
 ]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -14,10 +15,22 @@ from chunkstore.ring import CHUNK_COST_BYTES
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Catalog
 
-__all__ = ["Upload"]
+__all__ = ["Run", "Upload"]
 
 PUBLISH_AFTER_S = 0.02
 """Bytes are shown at the latest so long after the first of them came, chunk end or not."""
+
+
+class Run(Protocol):
+    """Consecutive payload bytes; the wire's `Data` has this shape."""
+
+    @property
+    def data(self) -> bytes | bytearray | memoryview:
+        """One byte or more."""
+
+    @property
+    def chunk_end(self) -> bool:
+        """The last of them is the last of a chunk as the writer framed it."""
 
 
 class Upload:
@@ -41,27 +54,32 @@ class Upload:
         self.longest_gap_s = 0.0
         self.publish_at_s: float | None = None
 
-    def append(
-        self, data: bytes | bytearray | memoryview, *, chunk_end: bool, max_bytes: int
-    ) -> Abort | None:
-        """Store bytes and show them as the publish rule says; never waits for a reader.
+    def append(self, runs: Sequence[Run], *, max_bytes: int) -> Abort | None:
+        """Store what came at once and show it as the publish rule says; never waits for a reader.
 
+        Args:
+            runs: one or more; copied.
+            max_bytes: what the object may have at most.
         Returns:
             None, or why the upload must be given up (the caller calls `abort` with it).
         """
         generation, store = self.generation, self._catalog.store
         ring = generation.ring
-        if ring.size_bytes + len(data) > max_bytes:
+        size = sum([len(run.data) for run in runs])
+        if ring.size_bytes + size > max_bytes:
             return Abort.TOO_LARGE
-        if store.is_short(len(data) + CHUNK_COST_BYTES):
+        needed_bytes = size + CHUNK_COST_BYTES * len(runs)
+        if store.is_short(needed_bytes):
             try:
-                self._catalog.make_room(len(data) + CHUNK_COST_BYTES)
+                self._catalog.make_room(needed_bytes)
             except CapacityError:
                 return Abort.NO_MEMORY
         if generation.state is not State.OPEN:
             return generation.abort  # displaced or deleted while these bytes were on their way
         was_empty = not ring.ends
-        is_published = ring.append(data, chunk_end=chunk_end)
+        is_published = False
+        for run in runs:
+            is_published |= ring.append(run.data, chunk_end=run.chunk_end)
         if is_published:
             self._broadcast.wake()  # readers first, accounts afterwards
         now = trio.current_time()

@@ -17,7 +17,7 @@ from chunkstore.paths import encode_key, parse_key
 from chunkstore.policy import PolicyTable
 from chunkstore.ring import CHUNK_COST_BYTES
 from chunkstore.server import Exchange
-from chunkstore.wire import Data, EndOfBody, Fields, Refusal, field_block, precondition
+from chunkstore.wire import Closed, Data, Fields, Refusal, field_block, precondition
 
 __all__ = ["Writing"]
 
@@ -164,20 +164,20 @@ class Writing:
         while connection.protocol.has_body:
             connection.arm(idle_s, Ending.TIMEOUT, scope)
             if upload.publish_at_s is None:
-                event = await exchange.receive()
+                events = await exchange.receive()
             else:
                 with trio.move_on_at(upload.publish_at_s) as due:
-                    event = await exchange.receive()
+                    events = await exchange.receive()
                 if due.cancelled_caught:
                     upload.publish()
                     continue
-            if type(event) is Data:
-                cause = upload.append(event.data, chunk_end=event.chunk_end, max_bytes=max_bytes)
-                if cause is not None:
-                    return cause
-            elif type(event) is Refusal:
-                return event
-            elif type(event) is not EndOfBody:
+            runs = [event for event in events if type(event) is Data]
+            if runs and (cause := upload.append(runs, max_bytes=max_bytes)) is not None:
+                return cause
+            last = events[-1]
+            if type(last) is Refusal:
+                return last
+            if type(last) is Closed:
                 return Abort.WRITER_GONE
         return None
 

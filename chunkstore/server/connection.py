@@ -17,7 +17,6 @@ from chunkstore.wire import (
     NEED_DATA,
     Closed,
     Data,
-    EndOfBody,
     Event,
     NoLength,
     Refusal,
@@ -235,12 +234,11 @@ class Connection:
             self.arm(settings.discard_s, Ending.TIMEOUT)
             left = settings.max_object_bytes
             while left >= 0 and protocol.has_body:
-                event = await self.next_event()
-                if event is NEED_DATA:
-                    event = protocol.take(await self.transport.receive())
-                if type(event) is Data:
-                    left -= len(event.data)
-                elif event is not NEED_DATA and type(event) is not EndOfBody:
+                events = [await self.next_event()]
+                if events[0] is NEED_DATA:
+                    events = protocol.take(await self.transport.receive())
+                left -= sum(len(event.data) for event in events if type(event) is Data)
+                if type(events[-1]) in (Refusal, Closed):
                     break
             self.disarm()
         return protocol.start_next_cycle()

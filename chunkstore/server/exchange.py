@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import trio
 
@@ -15,7 +15,6 @@ from chunkstore.wire import (
     Closed,
     Data,
     EndOfBody,
-    Need,
     NoLength,
     Refusal,
     Request,
@@ -25,7 +24,7 @@ from chunkstore.wire import (
 if TYPE_CHECKING:
     from chunkstore.server.connection import Connection
 
-__all__ = ["Exchange", "Handler"]
+__all__ = ["BodyEvent", "Exchange", "Handler"]
 
 
 class Exchange:
@@ -97,21 +96,22 @@ class Exchange:
 
     # --- the request's body --------------------------------------------------------------------
 
-    async def receive(self) -> Data | EndOfBody | Refusal | Closed:
-        """The next event of the request's body.
+    async def receive(self) -> Sequence[BodyEvent]:
+        """The next events of the request's body: one, or all that came at once.
+
+        Their data are views that hold until the next await.
 
         Raises:
             trio.BrokenResourceError: the client is gone.
         Cancellation: nothing is lost.
         """
         connection = self.connection
-        event = await connection.next_event()
-        while event is NEED_DATA:
+        events = [await connection.next_event()]
+        while events[0] is NEED_DATA:
             # Only now: what came has been passed on first.
             connection.transport.acknowledge_soon()
-            event = connection.protocol.take(await connection.transport.receive())
-        assert not isinstance(event, (Need, Request))
-        return event
+            events = connection.protocol.take(await connection.transport.receive())
+        return cast(list[BodyEvent], events)
 
     async def continue_if_asked(self) -> None:
         """Send 100 Continue if the client waits for it (RFC 9110 section 10.1.1)."""
@@ -120,5 +120,6 @@ class Exchange:
             await self.send([protocol.continue_100()])
 
 
+BodyEvent: TypeAlias = Data | EndOfBody | Refusal | Closed
 Handler: TypeAlias = Callable[[Exchange], Awaitable[None]]
 _BODYLESS = frozenset((204, 304))

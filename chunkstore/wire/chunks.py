@@ -94,8 +94,8 @@ _DATA: Final = Part.DATA
 _DATA_CR: Final = Part.DATA_CR
 _END: Final = Part.END
 
-_CRLF: Final = re.compile(rb"\r\n")
 _PLAIN_SIZE_LINE: Final = re.compile(rb"([0-9A-Fa-f]{1,16})\r\n")
+_PLAIN_NEXT_CHUNK: Final = re.compile(rb"\r\n([0-9A-Fa-f]{1,16})\r\n")
 
 
 class ChunkScanner:
@@ -181,16 +181,17 @@ class ChunkScanner:
         return position
 
     def _jump(self, data: Buffer, position: int) -> int:
-        """Pass a whole, ordinary size line, or a chunk's whole CRLF; 0 if there is none."""
-        if self.part is _SIZE and not self._digits:
+        """Pass a whole, ordinary size line, and the CRLF before it; 0 if there is none."""
+        if self.part is _DATA_CR:
+            match = _PLAIN_NEXT_CHUNK.match(data, position)
+        elif self.part is _SIZE and not self._digits:
             match = _PLAIN_SIZE_LINE.match(data, position)
-            if match is not None and (size := int(match[1], 16)) <= self._largest_bytes:
-                self._begin_chunk(size)
-                return match.end()
-        elif self.part is _DATA_CR and _CRLF.match(data, position):
-            self.part = _SIZE
-            return position + 2
-        return 0
+        else:
+            return 0
+        if match is None or (size := int(match[1], 16)) > self._largest_bytes:
+            return 0
+        self._begin_chunk(size)
+        return match.end()
 
     def _begin_chunk(self, size: int) -> None:
         self._size = size

@@ -33,6 +33,7 @@ __all__ = ["ServerProtocol"]
 
 _CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
 _BODYLESS: Final = frozenset({204, 304})
+_EVENTS_PER_TAKE: Final = 32
 
 # The request lines that nearly all requests have; any other takes the long way and may be as good.
 _ORDINARY_LINE: Final = re.compile(
@@ -148,19 +149,31 @@ class ServerProtocol:
         self._position = 0
         buffer += data
 
-    def take(self, data: memoryview) -> Event:
+    def take(self, data: memoryview) -> list[Event]:
         """Do as `receive` and then `next_event`, but without a copy of a body's data.
 
         Args:
-            data: as for `receive`; the event's data may be a view of it.
+            data: as for `receive`; the events' data may be views of it.
+        Returns:
+            what `next_event` would have given, up to the body's end, 32 events or `NEED_DATA`; no
+            more than that is known of what follows.
         """
-        if self._body is None or self._buffer is not None or not data or self._eof:
+        body = self._body
+        if body is None or self._buffer is not None or not data or self._eof:
             self.receive(data)
-            return self.next_event()
-        event, position = self._body.next(data, 0)
-        if position < len(data):
+            return [self.next_event()]
+        events: list[Event] = []
+        position, stop = 0, len(data)
+        while position < stop and self._body is body and len(events) < _EVENTS_PER_TAKE:
+            event, position = body.next(data, position)
+            if type(event) is Data:
+                events.append(event)
+            elif event is not None:
+                events.append(self._judge_body(event))
+        self._waits = False
+        if position < stop and self._reading is not Reading.NOTHING:
             self._buffer = bytes(data[position:])
-        return self._judge_body(event)
+        return events or [NEED_DATA]
 
     def next_event(self) -> Event:
         """Give the next event, or why there is none.

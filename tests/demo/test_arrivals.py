@@ -8,6 +8,7 @@ import pytest
 
 from chunkstore.demo import arrivals as arrivals_module
 from chunkstore.policy import Policy
+from chunkstore.wire import Data
 from tests.demo.stage import Stage
 
 MAX_BYTES = 1000
@@ -18,7 +19,7 @@ async def test_each_offset_has_the_time_of_the_bytes_that_reached_it() -> None:
         begun_s = time.perf_counter()
         upload = stage.origin.catalog.begin("/a", Policy())
         for data in (b"abc", b"", b"de"):
-            assert upload.append(data, chunk_end=True, max_bytes=MAX_BYTES) is None
+            assert upload.append([Data(data, True)], max_bytes=MAX_BYTES) is None
         ended_s = time.perf_counter()
         times = [stage.arrivals.arrived_s(upload.generation.etag, size) for size in range(1, 7)]
         first, last = times[0], times[4]
@@ -39,7 +40,7 @@ async def test_what_is_remembered_has_bounds(monkeypatch: pytest.MonkeyPatch) ->
             upload = stage.origin.catalog.begin(key, Policy())
             etags.append(upload.generation.etag)
             for _ in range(5):
-                upload.append(b"x", chunk_end=True, max_bytes=MAX_BYTES)
+                upload.append([Data(b"x", True)], max_bytes=MAX_BYTES)
             assert upload.generation.ring.size_bytes == 5
         known = [
             [size for size in range(1, 6) if stage.arrivals.arrived_s(etag, size)] for etag in etags

@@ -18,6 +18,7 @@ from chunkstore.objects import Generation
 from chunkstore.origin import Origin
 from chunkstore.policy import Policy
 from chunkstore.server import Log, SocketTransport, StreamTransport, Transport
+from chunkstore.wire import Data
 
 __all__ = ["Answer", "Kind", "Reader", "Stage", "framed", "framed_from", "parse", "payload"]
 
@@ -231,7 +232,7 @@ class Stage:
     def append(self, upload: Upload, size: int, *, chunk_end: bool = True) -> None:
         """Let the writer deliver the next bytes."""
         data = payload(upload.generation.ring.size_bytes, size)
-        assert upload.append(data, chunk_end=chunk_end, max_bytes=MAX_BYTES) is None
+        assert upload.append([Data(data, chunk_end)], max_bytes=MAX_BYTES) is None
 
     def store(self, key: str, size: int) -> Generation:
         """A complete object."""

@@ -68,11 +68,11 @@ class Reply:
         """Count the body's bytes."""
         size = 0
         while exchange.connection.protocol.has_body:
-            event = await exchange.receive()
-            if isinstance(event, Data):
-                size += len(event.data)
-            elif not isinstance(event, EndOfBody):
-                raise trio.BrokenResourceError
+            for event in await exchange.receive():
+                if isinstance(event, Data):
+                    size += len(event.data)
+                elif not isinstance(event, EndOfBody):
+                    raise trio.BrokenResourceError
         await exchange.respond(200, b"", str(size).encode())
 
     async def large(self, exchange: Exchange) -> None:

@@ -86,11 +86,13 @@ def _feed(protocol: ServerProtocol, piece: bytes, *, takes: bool) -> Iterator[Ev
     """Feed a view of a buffer that is overwritten at once: what is kept must have been copied."""
     buffer = bytearray(piece)
     if takes:
-        event = protocol.take(memoryview(buffer))
+        events = protocol.take(memoryview(buffer))
     else:
         protocol.receive(memoryview(buffer))
         buffer[:] = bytes(len(buffer))
-        event = protocol.next_event()
+        events = [protocol.next_event()]
+    *first, event = events
+    yield from first
     while event is not NEED_DATA:
         yield event
         buffer[:] = bytes(len(buffer))

@@ -220,3 +220,26 @@ def test_fields_say_what_matters() -> None:
     )
     sized = first_request([fields(b"Content-Length: 007\r\n")])
     assert (sized.fields.content_length, sized.fields.chunked) == (7, False)
+
+
+def test_what_comes_at_once_is_taken_at_once() -> None:
+    protocol = ServerProtocol(WireLimits(), FieldMemo())
+    protocol.receive(b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert isinstance(protocol.next_event(), Request)
+    assert protocol.take(memoryview(b"3\r\nab")) == [Data(b"ab", chunk_end=False)]
+    assert protocol.take(memoryview(b"c\r\n1\r\nd\r\n2\r\nef\r\n0\r\n\r\nGET /b")) == [
+        Data(b"c", chunk_end=True),
+        Data(b"d", chunk_end=True),
+        Data(b"ef", chunk_end=True),
+        EndOfBody(),
+    ]
+    assert protocol.buffered_bytes == len(b"GET /b")
+
+
+def test_a_flood_of_tiny_chunks_is_taken_in_bounded_batches() -> None:
+    protocol = ServerProtocol(WireLimits(), FieldMemo())
+    protocol.receive(b"PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert isinstance(protocol.next_event(), Request)
+    assert protocol.take(memoryview(b"1\r\nx\r\n" * 100)) == [Data(b"x", chunk_end=True)] * 32
+    assert [protocol.next_event() for _ in range(68)] == [Data(b"x", chunk_end=True)] * 68
+    assert protocol.next_event() is NEED_DATA
