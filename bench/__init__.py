@@ -11,6 +11,7 @@
     listing.py   do LIST, PUT and DELETE stay cheap at a million keys?
 
     harness.py   servers by pid, the generators, flags, results, JSON lines
+    interrupts.py Ctrl-C and SIGTERM, once and at the right moment
     contest.py   who takes part, in which turns, and what each found
     report.py    REPORT.md from the raw results
     outcome.py   one fan-out run as figures, and whether it counts

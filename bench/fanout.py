@@ -27,7 +27,7 @@ from bench.contest import Contestant, add_peers_flag, contestants, turns
 from bench.deletion import deletion
 from bench.harness import JsonLines, Parser, Server, generate, main, serve
 from bench.outcome import SHAPES, Outcome, Shape, Verdicts, judge
-from bench.usage import machine
+from bench.usage import machine, need_descriptors
 
 __all__ = ["FLOORS", "measure", "start_floor"]
 
@@ -135,10 +135,11 @@ def _run() -> int:
     if args.delete:
         return deletion(args.server, shape, args.join, out)
     floor_kind = _best_floor(args.floor)
+    need_descriptors(shape.reader_count + 2 * shape.writers + 128)
     print(f"{shape}; steady for {args.seconds:g} s after a join of {args.join:g} s")
     print(f"floor: {'floor.c' if floor_kind == 'c' else 'floor.py (CPython)'}")
     print(Outcome.TITLES)
-    entered = contestants(args.server, args.peers, live=True)
+    entered = contestants(args.server, args.peers, out, live=True)
     entered.insert(1, Contestant("floor", lambda: start_floor(shape, floor_kind)))
     outcomes: dict[str, list[Outcome]] = {contestant.name: [] for contestant in entered}
     for contestant, server in turns(entered, args.runs):

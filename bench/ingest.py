@@ -64,7 +64,7 @@ def _run() -> int:
     out = JsonLines(args.json)
     out.write("machine", machine())
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
-    entered = contestants(args.server, args.peers, live=True)
+    entered = contestants(args.server, args.peers, out, live=True)
     results = Results(out)
     for case in CASES:
         for _, server in turns(entered, args.runs, case):
