@@ -37,6 +37,11 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
         "--runs 1 --seconds 10 --peers aiohttp?",
         "--runs 3 --seconds 10 --peers all",
     ),
+    "shapes": (
+        "shapes",
+        "--runs 1 --seconds 3 --shapes 1x1,1x1024",
+        "--runs 3 --peers granian?",
+    ),
     "churn": ("fanout --churn", "--runs 3", "--runs 5"),
     "deletion": ("fanout --delete", "", ""),
     "complete": ("complete", "--runs 1 --seconds 3 --peers nginx?", "--runs 3 --peers all"),

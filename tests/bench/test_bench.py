@@ -71,6 +71,16 @@ def test_fanout_delivers_every_byte_of_ours_and_of_the_floor(tmp_path: Path) -> 
     assert ours["broken_boundaries"] == 0
 
 
+def test_shapes_are_each_asked_beside_the_floor(tmp_path: Path) -> None:
+    flags = ("--shapes", "1x1,1x16", "--seconds", "0.5", "--join", "0.2", "--runs", "1")
+    records = run("shapes", *flags, out=tmp_path / "out")
+    assert [record["shape"][1] for record in records["fanout"]] == [1, 1, 16, 16]
+    assert [record["server"] for record in records["result"]] == ["ours", "floor (c)"] * 2
+    for report in records["fanout"]:
+        assert_right(report)
+        assert report["first_byte"]["count"] == report["readers"]
+
+
 def test_floor_in_python_sends_the_same(tmp_path: Path) -> None:
     flags = ("--writers", "1", "--readers", "4", "--seconds", "1", "--join", "0.2", "--runs", "1")
     _, floor = run("fanout", *flags, "--floor", "python", out=tmp_path / "out")["fanout"]

@@ -192,6 +192,7 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
         (("--quick", "--runs"), "--into"),
         (("fanout", "--peers", "swift"), "swift"),
         (("fanout", "--shape", "2x2"), "2x2"),
+        (("shapes", "--shapes", "2x2"), "2x2"),
         (("complete", "--sizes", "9KiB"), "9KiB"),
         (("complete", "--peers", "swift?"), "swift"),
         (("memory", "--seconds", "many"), "many"),
@@ -202,7 +203,7 @@ def test_an_unknown_name_is_one_line(words: tuple[str, ...], said: str) -> None:
     assert_one_line(ask(*words), said)
 
 
-@pytest.mark.parametrize("question", ["fanout", "complete", "ingest", "listing"])
+@pytest.mark.parametrize("question", ["fanout", "shapes", "complete", "ingest", "listing"])
 def test_a_result_that_cannot_be_written_is_one_line(question: str, tmp_path: Path) -> None:
     path = str(tmp_path / "no" / "such" / "folder")
     assert_one_line(ask(question, "--json", path), path)
