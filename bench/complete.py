@@ -75,7 +75,7 @@ def _run() -> int:
             results.add(measure(server, case, args.seconds, args.connections))
         _judge(verdicts, case, results.medians(case, _CPU))
     verdicts.add("every run valid " + "; ".join(results.faults), not results.faults)
-    return verdicts.print()
+    return verdicts.print(out, "complete")
 
 
 def _judge(verdicts: Verdicts, case: str, costs: dict[str, float]) -> None:

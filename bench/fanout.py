@@ -182,7 +182,8 @@ def _run() -> int:
         return deletion(args.server, shape, args.join, out)
     entered = entrants(args.server, args.peers, out)
     times = {"seconds": args.seconds, "join_s": args.join}
-    return compete(shape, entered, args.floor, out, runs=args.runs, **times).print()
+    verdicts = compete(shape, entered, args.floor, out, runs=args.runs, **times)
+    return verdicts.print(out, f"fanout, {shape}")
 
 
 def _compare(verdicts: Verdicts, ours: list[Outcome], peers: dict[str, list[Outcome]]) -> None:

@@ -84,7 +84,7 @@ def _run() -> int:
         ratio = many / one if one else float("inf")
         text = f"64 writers cost {ratio:.2f}x one's, {framing} <= {_MANY_RATIO}x"
         verdicts.add(text, ratio <= _MANY_RATIO)
-    return verdicts.print()
+    return verdicts.print(out, "ingest")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.harness import Generated, Result
+from bench.harness import Generated, JsonLines, Result
 
 __all__ = ["SHAPES", "Asked", "Outcome", "Shape", "Verdicts", "faults", "judge"]
 
@@ -176,8 +176,10 @@ class Verdicts:
         """Adds a line."""
         self._lines.append((text, holds))
 
-    def print(self) -> int:
-        """Prints the lines; the exit code: 0 if all hold, else 1."""
+    def print(self, out: JsonLines | None = None, question: str = "") -> int:
+        """Prints the lines and records them; the exit code: 0 if all hold, else 1."""
         for text, holds in self._lines:
             print("yes " if holds else "NO  ", text)
+            if out is not None:
+                out.write("verdict", {"question": question, "text": text, "holds": holds})
         return 0 if all(holds for _, holds in self._lines) else 1

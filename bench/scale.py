@@ -77,7 +77,7 @@ def _run() -> int:
         growth = ratios[many] / ratios[few]
         text = f"a reader among {many} costs {growth:.2f}x one among {few}, floor's growth apart"
         verdicts.add(f"{text} <= {_RATIO}x", growth <= _RATIO)
-    return verdicts.print()
+    return verdicts.print(out, "scale")
 
 
 if __name__ == "__main__":

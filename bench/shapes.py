@@ -39,10 +39,10 @@ def _run() -> int:
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
     entered = entrants(args.server, args.peers, out)
     times = {"seconds": args.seconds, "join_s": args.join}
-    codes = [
-        compete(SHAPES[name], entered, args.floor, out, runs=args.runs, **times).print()
-        for name in names
-    ]
+    codes: list[int] = []
+    for shape in (SHAPES[name] for name in names):
+        verdicts = compete(shape, entered, args.floor, out, runs=args.runs, **times)
+        codes.append(verdicts.print(out, f"fanout, {shape}"))
     return max(codes)
 
 

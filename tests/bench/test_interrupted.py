@@ -238,5 +238,6 @@ def test_a_missing_peer_is_left_out_and_recorded(tmp_path: Path) -> None:
     assert done.returncode in (0, 1), done.stderr
     assert "node: missing: there is no program node here" in done.stdout.splitlines()
     records = [json.loads(line) for line in (tmp_path / "out").read_text().splitlines()]
-    assert [record["kind"] for record in records] == ["machine", "missing", "result"]
+    kinds = [record["kind"] for record in records]
+    assert kinds[:3] == ["machine", "missing", "result"]
     assert records[1]["server"] == "node"
