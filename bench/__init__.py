@@ -14,7 +14,9 @@
     harness.py   servers by pid, the generators, flags, results, JSON lines
     interrupts.py Ctrl-C and SIGTERM, once and at the right moment
     contest.py   who takes part, in which turns, and what each found
-    report.py    REPORT.md from the raw results
+    report.py    REPORT.md from the raw results: in short, what is lost, then all of it
+    tables.py    raw results as cases and as tables
+    plots.py     ... and as plots
     outcome.py   one fan-out run as figures, and whether it counts
     usage.py     CPU, memory and descriptors of a process; the machine
     build.py     compiles the C programs on first use, into the user's cache

@@ -3,7 +3,7 @@
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
     python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
-    python -m bench --full              each with all its peers, three times: an hour
+    python -m bench --full              each three times, beside all its peers: 45 minutes
 
 The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
 all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One
@@ -44,11 +44,19 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
     ),
     "churn": ("fanout --churn", "--runs 3", "--runs 5"),
     "deletion": ("fanout --delete", "", ""),
-    "complete": ("complete", "--runs 1 --seconds 3 --peers nginx?", "--runs 3 --peers all"),
-    "ingest": ("ingest", "--runs 1 --seconds 2 --peers aiohttp?", "--runs 3 --peers all"),
+    "complete": (
+        "complete",
+        "--runs 1 --seconds 3 --peers nginx?",
+        "--runs 3 --seconds 4 --peers all",
+    ),
+    "ingest": (
+        "ingest",
+        "--runs 1 --seconds 2 --peers aiohttp?",
+        "--runs 3 --seconds 3 --peers all",
+    ),
     "memory": ("memory", "--seconds 3", ""),
     "scale": ("scale", "--runs 1 --seconds 4", "--runs 3"),
-    "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 10 --peers all"),
+    "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 6 --peers all"),
     "listing": ("listing", "--keys 50000 --windows 4", ""),
 }
 """Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
