@@ -2,6 +2,7 @@
 
     __main__.py  lists the questions, asks one, or all
     fanout.py    what does a delivered GiB cost, and how late is it? (beside the floor)
+    shapes.py    the same for 1 to 4096 readers of one writer, the join apart
     churn.py     does all stay right when readers and writers vanish? (`fanout --churn`)
     deletion.py  are readers cut when the object is deleted under them? (`fanout --delete`)
     complete.py  what does a GET of a complete object cost?
@@ -11,8 +12,11 @@
     listing.py   do LIST, PUT and DELETE stay cheap at a million keys?
 
     harness.py   servers by pid, the generators, flags, results, JSON lines
+    interrupts.py Ctrl-C and SIGTERM, once and at the right moment
     contest.py   who takes part, in which turns, and what each found
-    report.py    REPORT.md from the raw results
+    report.py    REPORT.md from the raw results: in short, what is lost, then all of it
+    tables.py    raw results as cases and as tables
+    plots.py     ... and as plots
     outcome.py   one fan-out run as figures, and whether it counts
     usage.py     CPU, memory and descriptors of a process; the machine
     build.py     compiles the C programs on first use, into the user's cache

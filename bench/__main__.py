@@ -3,15 +3,17 @@
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
     python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
-    python -m bench --full              each with all its peers, three times: over an hour
+    python -m bench --full              each three times, beside all its peers: 45 minutes
 
 The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
-all, and from them bench/REPORT.md.
+all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One
+that is interrupted leaves the questions it has finished, and the report as it was.
 """
 
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import runpy
@@ -22,21 +24,39 @@ from pathlib import Path
 
 from bench.build import BenchError
 from bench.harness import main
+from bench.interrupts import hold_signals
 from bench.report import write_report
 from bench.usage import machine
 
-__all__ = ["QUESTIONS"]
+__all__ = ["QUESTIONS", "results_folder"]
 
 _FOLDER = Path(__file__).parent
 QUESTIONS: dict[str, tuple[str, str, str]] = {
-    "fanout": ("fanout", "--runs 1 --seconds 10 --peers aiohttp", "--runs 3 --peers all"),
+    "fanout": (
+        "fanout",
+        "--runs 1 --seconds 10 --peers aiohttp?",
+        "--runs 3 --seconds 10 --peers all",
+    ),
+    "shapes": (
+        "shapes",
+        "--runs 1 --seconds 3 --shapes 1x1,1x1024",
+        "--runs 3 --peers granian?",
+    ),
     "churn": ("fanout --churn", "--runs 3", "--runs 5"),
     "deletion": ("fanout --delete", "", ""),
-    "complete": ("complete", "--runs 1 --seconds 3 --peers nginx", "--runs 3 --peers all"),
-    "ingest": ("ingest", "--runs 1 --seconds 2 --peers aiohttp", "--runs 3 --peers all"),
+    "complete": (
+        "complete",
+        "--runs 1 --seconds 3 --peers nginx?",
+        "--runs 3 --seconds 4 --peers all",
+    ),
+    "ingest": (
+        "ingest",
+        "--runs 1 --seconds 2 --peers aiohttp?",
+        "--runs 3 --seconds 3 --peers all",
+    ),
     "memory": ("memory", "--seconds 3", ""),
     "scale": ("scale", "--runs 1 --seconds 4", "--runs 3"),
-    "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 10 --peers all"),
+    "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 6 --peers all"),
     "listing": ("listing", "--keys 50000 --windows 4", ""),
 }
 """Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
@@ -53,7 +73,11 @@ def _run() -> int:
             print(__doc__)
             return 0
         case ["--quick" | "--full" as how]:
-            return _ask_all(is_full=how == "--full")
+            return _ask_all(_FOLDER, is_full=how == "--full")
+        case ["--quick" | "--full" as how, "--into", into]:
+            return _ask_all(Path(into).absolute(), is_full=how == "--full")
+        case ["--quick" | "--full" as how, *_]:
+            raise BenchError(f"{how} takes one flag, --into FOLDER; a question takes its own")
         case [name, *flags] if name in QUESTIONS:
             module, *first = QUESTIONS[name][0].split()
             sys.argv = [f"bench {name}", *first, *flags]
@@ -74,22 +98,32 @@ def _question(name: str) -> str:
     return (text or "").partition("\n")[0]
 
 
-def _ask_all(*, is_full: bool) -> int:
+def results_folder(into: Path) -> Path:
+    """Where the raw results of today and this machine go, below `into`."""
     found = machine()
     slug = re.sub(r"[^a-z0-9]+", "-", f"{found['cpu']} {found['cores']} cores".lower()).strip("-")
-    folder = _FOLDER / "runs" / f"{time.strftime('%Y-%m-%d')}-{slug}"
+    return into / "runs" / f"{time.strftime('%Y-%m-%d')}-{slug}"
+
+
+def _ask_all(into: Path, *, is_full: bool) -> int:
+    folder = results_folder(into)
     folder.mkdir(parents=True, exist_ok=True)
     missed: list[str] = []
-    for name, (asked, quick, full) in QUESTIONS.items():
-        print(f"\n=== {name}: {_question(name)}", flush=True)
-        flags = f"{asked} {full if is_full else quick}".split()
-        code = _ask(flags, folder / f"{name}.jsonl")
-        if code == 1:
-            missed.append(name)
-        elif code:
-            raise BenchError(f"{name} could not be asked (exit code {code})")
-    write_report(folder, _FOLDER / "REPORT.md")
-    print(f"\nmissed what is asked: {', '.join(missed) or 'none'}; see bench/REPORT.md")
+    try:
+        for name, (asked, quick, full) in QUESTIONS.items():
+            print(f"\n=== {name}: {_question(name)}", flush=True)
+            flags = f"{asked} {full if is_full else quick}".split()
+            code = _ask(flags, folder / f"{name}.jsonl")
+            if code == 1:
+                missed.append(name)
+            elif code:
+                raise BenchError(f"{name} could not be asked (exit code {code})")
+    finally:
+        with contextlib.suppress(OSError):  # it holds results
+            folder.rmdir()
+            folder.parent.rmdir()
+    write_report(folder, into / "REPORT.md")
+    print(f"\nmissed what is asked: {', '.join(missed) or 'none'}; see {into.name}/REPORT.md")
     return 1 if missed else 0
 
 
@@ -102,19 +136,23 @@ def _ask(words: list[str], path: Path) -> int:
     half = path.with_suffix(".half")
     half.unlink(missing_ok=True)
     command = [sys.executable, "-m", f"bench.{words[0]}", *words[1:], "--json", str(half)]
-    try:
-        with subprocess.Popen(command, cwd=_FOLDER.parent) as process:
-            try:
-                code = process.wait()
-            except BaseException:  # Ctrl-C reaches it too, SIGTERM only us: it ends what it started
-                process.terminate()
-                process.wait()
-                raise
+    with contextlib.ExitStack() as stack:
+        stack.callback(half.unlink, missing_ok=True)
+        with hold_signals():
+            process = subprocess.Popen(command, cwd=_FOLDER.parent)
+            stack.callback(_end_question, process)
+        code = process.wait()
         if code in (0, 1):
             os.replace(half, path)
         return code
-    finally:
-        half.unlink(missing_ok=True)
+
+
+def _end_question(process: subprocess.Popen[bytes]) -> None:
+    """Ctrl-C has reached it too, SIGTERM only us: it ends what it started, and is waited for."""
+    with hold_signals():
+        if process.poll() is None:
+            process.terminate()
+        process.wait()
 
 
 if __name__ == "__main__":

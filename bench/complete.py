@@ -59,7 +59,7 @@ def _run() -> int:
     parser.add_argument("--connections", type=int, default=64, help="default %(default)s")
     parser.add_argument("--seconds", type=float, default=5.0, help="default %(default)s")
     parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
-    add_peers_flag(parser, "hypercorn,nginx")
+    add_peers_flag(parser, "hypercorn?,nginx?")
     args = parser.parse_args()
     cases = args.sizes.split(",")
     if wrong := [case for case in cases if case not in SIZES]:
@@ -67,7 +67,7 @@ def _run() -> int:
     out = JsonLines(args.json)
     out.write("machine", machine())
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
-    entered = contestants(args.server, args.peers, live=False)
+    entered = contestants(args.server, args.peers, out, live=False)
     results = Results(out)
     verdicts = Verdicts()
     for case in cases:
@@ -75,7 +75,7 @@ def _run() -> int:
             results.add(measure(server, case, args.seconds, args.connections))
         _judge(verdicts, case, results.medians(case, _CPU))
     verdicts.add("every run valid " + "; ".join(results.faults), not results.faults)
-    return verdicts.print()
+    return verdicts.print(out, "complete")
 
 
 def _judge(verdicts: Verdicts, case: str, costs: dict[str, float]) -> None:

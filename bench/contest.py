@@ -8,7 +8,7 @@ failed and void ones are named and never averaged in.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -30,48 +30,62 @@ class Contestant:
 
 
 def add_peers_flag(parser: Parser, default: str) -> None:
-    """`--peers a,b`, `--peers all`, `--peers none`."""
-    text = f"comma-separated, of {', '.join(PEERS)}; or all, or none; default {default}"
-    parser.add_argument("--peers", default=default, help=text)
+    """`--peers a,b?`, `--peers all`, `--peers none`."""
+    text = (
+        f"comma-separated, of {', '.join(PEERS)}; or all, or none; NAME? and those of all are left "
+        f"out where they can't run; default {default}"
+    )
+    parser.add_argument("--peers", default=default, help=text.replace("%", "%%"))
 
 
-def contestants(command: str | None, peers: str, *, live: bool) -> list[Contestant]:
-    """Ours (or `command`) and the peers asked for; one that can't run here is said to be missing.
+def contestants(command: str | None, peers: str, out: JsonLines, *, live: bool) -> list[Contestant]:
+    """Ours (or `command`) and the peers asked for.
+
+    A peer that can't run here is printed and recorded as missing, if it was asked for by `all` or
+    with a question mark.
 
     Args:
         peers: the flag's value.
         live: the question needs read-while-write; peers that can't are left out.
     Raises:
-        BenchError: a name that no peer has.
+        BenchError: a name that no peer has, or one whose peer can't run here.
     """
     found = [Contestant("ours", lambda: serve_ours(command))]
-    names = [] if peers == "none" else list(PEERS) if peers == "all" else peers.split(",")
-    for name in names:
+    wanted = {"none": "", "all": ",".join(f"{name}?" for name in PEERS)}.get(peers, peers)
+    for word in filter(None, wanted.split(",")):
+        name = word.removesuffix("?")
         if name not in PEERS:
             raise BenchError(f"no peer is called {name!r}; there are {', '.join(PEERS)}")
         peer = PEERS[name]
         if not (peer.live if live else peer.complete):
             continue
-        if reason := peer.missing():
-            print(f"{name}: missing: {reason}")
-        else:
+        reason = peer.missing()
+        if reason is None:
             found.append(Contestant(name, partial(serve, name, peer.command())))
+        elif name == word:
+            raise BenchError(f"{name} can't run here: {reason}")
+        else:
+            print(f"{name}: missing: {reason}")
+            out.write("missing", {"server": name, "reason": reason})
     return found
 
 
 def turns(
-    entered: Sequence[Contestant], runs: int, case: str = ""
+    entered: Sequence[Contestant], runs: int, case: str = "", beaten: Collection[str] = ()
 ) -> Iterator[tuple[Contestant, Server]]:
     """Start each contestant `runs` times, in turn; the server is stopped after its turn.
 
     Args:
         case: printed before the first, where a question has several.
+        beaten: names of those that get no further turn; looked at before each, so it may grow.
     """
     if case:
         print(case, flush=True)
     for turn in range(runs):
         shift = turn % len(entered)
         for contestant in (*entered[shift:], *entered[:shift]):
+            if contestant.name in beaten:
+                continue
             with contestant.start() as server:
                 yield contestant, server
 

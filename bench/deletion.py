@@ -11,8 +11,10 @@ Caveats: chunks that were under way when the DELETE was answered count as receiv
 
 from __future__ import annotations
 
-from bench.harness import JsonLines, generate, serve_ours
-from bench.outcome import Shape, Verdicts
+from dataclasses import asdict
+
+from bench.harness import JsonLines, Result, generate, serve_ours
+from bench.outcome import Shape, Verdicts, faults
 
 __all__ = ["deletion"]
 
@@ -39,6 +41,14 @@ def deletion(command: str | None, shape: Shape, join_s: float, out: JsonLines) -
     print(
         f"1 writer x {shape.readers} readers, deleted; slowest cut {found['slowest_cut_ms']:.1f} ms"
     )
+    figures = {
+        "slowest cut ms": found["slowest_cut_ms"],
+        "readers cut": found["cut"],
+        "chunks after it": found["chunks_after"],
+    }
+    fault = faults({**report, "cut": 0}) if found["clean"] == 0 else "failed: clean ends"
+    case = f"1 writer x {shape.readers} readers"
+    out.write("result", asdict(Result("deletion", case, "ours", figures, fault)))
     verdicts = Verdicts()
     verdicts.add(f"DELETE {found['status']}, 200", found["status"] == 200)
     verdicts.add(f"GET right after it {found['get_status']}, 404", found["get_status"] == 404)
@@ -47,4 +57,4 @@ def deletion(command: str | None, shape: Shape, join_s: float, out: JsonLines) -
     verdicts.add("none ended clean", found["clean"] == 0)
     late = found["chunks_after"]
     verdicts.add(f"chunks after it: {late}, at most one each", late <= shape.readers)
-    return verdicts.print()
+    return verdicts.print(out, "deletion")

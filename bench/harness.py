@@ -2,7 +2,7 @@
 
 A server is any command that prints `... http://HOST:PORT` on stderr once it listens. Everything
 that is started here is a context manager and is ended by its pid on the way out, also on Ctrl-C and
-SIGTERM.
+SIGTERM: the first of them ends the run, and what comes after it can't break the cleaning up.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bench.build import BenchError, build
+from bench.interrupts import catch_signals, hold_signals
 from bench.usage import Usage, family, machine_busy_s, usage
 
 __all__ = [
+    "NOT_RUN",
     "OURS",
     "Generated",
     "JsonLines",
@@ -40,6 +42,7 @@ __all__ = [
     "serve_ours",
 ]
 
+NOT_RUN = 2  # the exit code of what couldn't run
 OURS = (sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0", "--log", "off")
 _READY = re.compile(r"http://([0-9.]+):(\d+)")
 _READY_TIMEOUT_S = 30.0
@@ -90,33 +93,38 @@ def serve(
     Raises:
         BenchError: it can't be started, or doesn't say where it listens within 30 s.
     """
-    try:
-        process = subprocess.Popen(
-            command,
-            cwd=_ROOT,
-            env={**os.environ, **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,  # Ctrl-C ends the run, and the run ends the server
-        )
-    except OSError as error:
-        raise BenchError(f"{name} can't be started: {error}") from error
-    server = Server(name, process)
-    ready = threading.Event()
-    reader = threading.Thread(target=_read_stderr, args=(server, ready), daemon=True)
-    try:
-        reader.start()
+    with contextlib.ExitStack() as stack:
+        with hold_signals():  # one between the start and the promise to end it would leave it
+            try:
+                process = subprocess.Popen(
+                    command,
+                    cwd=_ROOT,
+                    env={**os.environ, **(env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    text=True,
+                    start_new_session=True,  # Ctrl-C ends the run, and the run ends the server
+                )
+            except OSError as error:
+                raise BenchError(f"{name} can't be started: {error}") from error
+            server = Server(name, process)
+            ready = threading.Event()
+            reader = threading.Thread(target=_read_stderr, args=(server, ready), daemon=True)
+            reader.start()
+            stack.callback(_end_server, process, reader)
         if not ready.wait(_READY_TIMEOUT_S) or not server.port:
             server.check()
             raise BenchError(f"{name} didn't say where it listens within {_READY_TIMEOUT_S:.0f} s")
         yield server
-    finally:
+
+
+def _end_server(process: subprocess.Popen[str], reader: threading.Thread) -> None:
+    with hold_signals():
         _stop(process)
-        reader.join()
-        if process.stderr is not None:
-            process.stderr.close()
+    reader.join()
+    if process.stderr is not None:
+        process.stderr.close()
 
 
 @contextlib.contextmanager
@@ -217,7 +225,8 @@ def generate(
                     report = record
             said = process.stderr.read().strip()
         finally:
-            _stop(process)
+            with hold_signals():
+                _stop(process)
     server.check()
     if not report:
         raise BenchError(f"{program} failed: {said or f'code {process.returncode}'}")
@@ -245,10 +254,18 @@ class JsonLines:
         self._path = path
 
     def write(self, kind: str, record: Mapping[str, Any]) -> None:
-        """Adds one line, whole or not at all."""
-        if self._path is not None:
+        """Adds one line, whole or not at all.
+
+        Raises:
+            BenchError: the file can't be written.
+        """
+        if self._path is None:
+            return
+        try:
             with open(self._path, "a", encoding="utf-8") as out:
                 out.write(json.dumps({"kind": kind, **record}) + "\n")
+        except OSError as error:
+            raise BenchError(f"can't write {self._path}: {error.strerror}") from error
 
 
 class Parser(argparse.ArgumentParser):
@@ -267,17 +284,16 @@ class Parser(argparse.ArgumentParser):
 
 
 def main(run: Callable[[], int]) -> NoReturn:
-    """Runs a benchmark's main function and exits: its code, 2 for a BenchError, 130 for Ctrl-C."""
+    """Runs a benchmark's main function and exits.
 
-    def on_terminate(number: int, frame: object) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    signal.signal(signal.SIGTERM, on_terminate)
+    Exit codes: what it returns, 2 for a BenchError, 130 for Ctrl-C, 143 for SIGTERM.
+    """
+    catch_signals()
     try:
         sys.exit(run())
     except (BenchError, OSError, http.client.HTTPException) as error:
         print(str(error) or type(error).__name__, file=sys.stderr)
-        sys.exit(2)
+        sys.exit(NOT_RUN)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(128 + signal.SIGINT)

@@ -65,7 +65,7 @@ def _run() -> int:
     out = JsonLines(args.json)
     out.write("machine", machine())
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
-    entered = contestants(args.server, args.peers, live=True)
+    entered = contestants(args.server, args.peers, out, live=True)
     results = Results(out)
     for case in CASES:
         for _, server in turns(entered, args.runs, case):
@@ -85,7 +85,7 @@ def _run() -> int:
         ratio = many / one if one else float("inf")
         text = f"64 writers cost {ratio:.2f}x one's, {framing} <= {_MANY_RATIO}x"
         verdicts.add(text, ratio <= _MANY_RATIO)
-    return verdicts.print()
+    return verdicts.print(out, "ingest")
 
 
 if __name__ == "__main__":

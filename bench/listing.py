@@ -1,25 +1,27 @@
 """Do LIST, PUT and DELETE cost at a million keys what they cost at a thousand?
 
-Method: two servers at once, one filled with 1,000 tiny objects, one with 1,000,000 (scattered
+Method: servers at once, filled with 1,000, 10,000, 100,000 and 1,000,000 tiny objects (scattered
 order, pipelined), in folders of a hundred. Each gets 1,000 LISTs of one folder, drawn from all of
 them, one at a time: the p99. Then windows of 1,000 PUTs of new keys between the old ones, and of
-their DELETEs, alternate between the two servers; the cost is server CPU per request over all.
+their DELETEs, alternate between the servers; the cost is server CPU per request over all. The
+largest set is judged against the smallest; those between show whether there is a slope.
 
-Caveats: windows alternate, so a noisy neighbour hits both servers; even so the larger set pays for
-processor caches that it doesn't fit in. The LIST's latency includes the client's.
+Caveats: windows alternate, so a noisy neighbour hits all servers; even so the larger sets pay for
+processor caches that they don't fit in. The LIST's latency includes the client's.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 
 from bench.build import BenchError
 from bench.harness import (
     Generated,
     JsonLines,
     Parser,
+    Result,
     Server,
     generate,
     main,
@@ -103,26 +105,18 @@ def _run() -> int:
     out = JsonLines(args.json)
     out.write("machine", machine())
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
-    with _side(args.server, args.few) as few, _side(args.server, args.keys) as many:
-        p99_ms = 0.0
-        for side in (few, many):
-            before = side.server.usage()
-            filled = side.fill()
-            after = side.server.usage()
-            listed = side.lists(args.lists)
-            p99_ms = listed.report["latency"]["p99_ms"]
-            print(
-                f"{side.keys:>9} keys: filled in {filled.report['seconds']:.1f} s, "
-                f"{(after.resident_bytes - before.resident_bytes) / side.keys:.0f} B of RSS a key; "
-                f"LIST of 100: p50 {listed.report['latency']['p50_ms']:.2f} ms, p99 {p99_ms:.2f} ms"
-            )
-            out.write("list", {"keys": side.keys, "fill": filled.report, **listed.report})
-        _windows(few, many, args.windows)
+    with contextlib.ExitStack() as stack:
+        sizes = _sizes(args.few, args.keys)
+        sides = [stack.enter_context(_side(args.server, keys)) for keys in sizes]
+        listed = [_list(side, args.lists, out) for side in sides]
+        _windows(sides, args.windows, out)
+    few, many = sides[0], sides[-1]
     verdicts = Verdicts()
+    p99_ms = listed[-1]
     verdicts.add(f"LIST p99 at {many.keys} keys {p99_ms:.2f} ms <= 2 ms", p99_ms <= _LIST_P99_MS)
     for method in ("PUT", "DELETE"):
         ratio = many.mean_us(method) / few.mean_us(method)
-        for side in (few, many):
+        for side in sides:
             costs = side.cpu_us[method]
             print(
                 f"{side.keys:>9} keys: {method} {side.mean_us(method):.0f} us of server CPU "
@@ -130,14 +124,44 @@ def _run() -> int:
             )
             out.write("cost", {"keys": side.keys, "method": method, "cpu_us": costs})
         verdicts.add(f"{method} costs {ratio:.2f}x <= {_COST_RATIO}x", ratio <= _COST_RATIO)
-    return verdicts.print()
+    return verdicts.print(out, "listing")
 
 
-def _windows(few: Side, many: Side, count: int) -> None:
+def _sizes(few: int, keys: int) -> list[int]:
+    """From the fewest to the most, ten times as many each."""
+    sizes = [few]
+    while sizes[-1] * 10 < keys:
+        sizes.append(sizes[-1] * 10)
+    return [*sizes, keys]
+
+
+def _list(side: Side, count: int, out: JsonLines) -> float:
+    """Fills and LISTs; the p99 of the LISTs in milliseconds."""
+    before = side.server.usage()
+    filled = side.fill()
+    after = side.server.usage()
+    listed = side.lists(count)
+    latency = listed.report["latency"]
+    key_bytes = (after.resident_bytes - before.resident_bytes) / side.keys
+    print(
+        f"{side.keys:>9} keys: filled in {filled.report['seconds']:.1f} s, {key_bytes:.0f} B of "
+        f"RSS a key; LIST of 100: p50 {latency['p50_ms']:.2f} ms, p99 {latency['p99_ms']:.2f} ms",
+        flush=True,
+    )
+    out.write("list", {"keys": side.keys, "fill": filled.report, **listed.report})
+    figures = {"LIST p99 ms": latency["p99_ms"], "RSS B a key": key_bytes}
+    out.write("result", asdict(Result("listing", f"{side.keys} keys", "ours", figures)))
+    return float(latency["p99_ms"])
+
+
+def _windows(sides: Sequence[Side], count: int, out: JsonLines) -> None:
     for turn in range(count):
         for method in ("PUT", "DELETE"):
-            for side in (few, many) if turn % 2 == 0 else (many, few):
+            for side in sides if turn % 2 == 0 else sides[::-1]:
                 side.window(method)
+        for side in sides:
+            figures = {f"CPU us/{method}": costs[-1] for method, costs in side.cpu_us.items()}
+            out.write("result", asdict(Result("listing", f"{side.keys} keys", "ours", figures)))
 
 
 if __name__ == "__main__":

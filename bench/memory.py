@@ -19,11 +19,11 @@ import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.build import BenchError
-from bench.harness import JsonLines, Parser, Server, generate, main, serve_ours
+from bench.harness import JsonLines, Parser, Result, Server, generate, main, serve_ours
 from bench.outcome import Verdicts, faults
 from bench.usage import kernel_socket_bytes, machine, need_descriptors
 
@@ -160,6 +160,17 @@ class Pace:
             f"{latency} ms {faults(self.report)}"
         )
 
+    @property
+    def result(self) -> Result:
+        """The same, as what the report shows."""
+        figures = {"accepted p99 ms": self.report["write_time"]["p99_ms"]}
+        if self.readers:
+            figures["control p50 ms"] = self.report["control_latency"]["p50_ms"]
+            figures["control p99 ms"] = self.report["control_latency"]["p99_ms"]
+        figures["RSS MiB"] = self.resident_bytes / 2**20
+        case = f"a writer, {self.readers} readers, {self.stalled} that never read"
+        return Result("memory", case, "ours", figures, faults(self.report))
+
 
 def pace(command: str | None, seconds: float, readers: int, stalled: int) -> Pace:
     """One run on a server of its own."""
@@ -194,9 +205,12 @@ def _paces(
         runs.append(pace(command, seconds, readers, idle))
         print(runs[-1].row, flush=True)
         out.write("pace", {"stalled": idle, **runs[-1].report, "rss": runs[-1].resident_bytes})
+        out.write("result", asdict(runs[-1].result))
     _, alone, _, beside = runs
     each_kib = (beside.resident_bytes - alone.resident_bytes) / stalled / 1024
     kernel_kib = (beside.kernel_bytes - alone.kernel_bytes) / stalled / 1024
+    figures = {"KiB of RSS": each_kib, "KiB of kernel": kernel_kib}
+    out.write("result", asdict(Result("memory", "a reader that never reads", "ours", figures)))
     print(f"a reader that never reads: {each_kib:.1f} KiB of RSS, {kernel_kib:.0f} KiB of kernel")
     yield "every pace run valid", not any(faults(run.report) for run in runs)
     yield (
@@ -234,12 +248,14 @@ def _run() -> int:
         with serve_ours(args.server) as server:
             slope = measured(server, args.low, args.high)
         out.write("slope", {"name": name, "bytes": slope, "low": args.low, "high": args.high})
+        figures = {"KiB a connection": slope / 1024}
+        out.write("result", asdict(Result("memory", name, "ours", figures)))
         text = f"{name}: {slope / 1024:.1f} KiB a connection <= {bound / 1024:.0f} KiB"
         verdicts.add(text, slope <= bound)
         print(f"{name}: {slope:.0f} bytes a connection, from {args.low} to {args.high}", flush=True)
     for text, holds in _paces(args.server, args.seconds, args.readers, args.stalled, out):
         verdicts.add(text, holds)
-    return verdicts.print()
+    return verdicts.print(out, "memory")
 
 
 if __name__ == "__main__":

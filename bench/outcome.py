@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from bench.harness import Generated, Result
+from bench.harness import Generated, JsonLines, Result
 
 __all__ = ["SHAPES", "Asked", "Outcome", "Shape", "Verdicts", "faults", "judge"]
 
-LAG_BOUND_MS = 10.0  # p99 of each kind of lag; half of the p99 that is asked of the server
+LAG_BOUND_MS = 10.0  # p99 of each kind of lag; it is below 4 ms where nobody else is at work
 PAUSE_BOUND_MS = 250.0  # longest: more, and the machine itself stood still
 FAILURES = "wrong cut refused cut_late hung false_ends not_live writers_failed".split()
 GENERATOR_BOUND = 0.9  # of a core: above it the generator is what is measured
@@ -27,6 +27,7 @@ class Asked:
     p50_ms: float = 0
     p99_ms: float = 0
     cpu_ratio: float = 0
+    first_byte_p99_ms: float = 0
 
 
 @dataclass(frozen=True)
@@ -57,10 +58,14 @@ class Shape:
 
 
 SHAPES = {
-    "32x128": Shape(32, 128, 32768, 8, Asked(p50_ms=3, p99_ms=20, cpu_ratio=1.5)),
+    "32x128": Shape(
+        32, 128, 32768, 8, Asked(p50_ms=3, p99_ms=5, cpu_ratio=1.35, first_byte_p99_ms=100)
+    ),
     "1x1": Shape(1, 1, 32768, 8, Asked(p50_ms=0.4)),
+    "1x16": Shape(1, 16, 32768, 8),
     "1x128": Shape(1, 128, 32768, 8),
     "1x1024": Shape(1, 1024, 32768, 8),
+    "1x4096": Shape(1, 4096, 32768, 8),
     "small": Shape(1, 512, 8192, 30),
     "8x64": Shape(8, 64, 8192, 30, Asked(cpu_ratio=1.6)),
 }
@@ -77,7 +82,7 @@ class Outcome:
     p99_ms: float
     share: float
     cut: int
-    first_byte_max_ms: float
+    first_byte_p99_ms: float
     lag_ms: float
     others_cores: float
     record: Mapping[str, Any]
@@ -88,9 +93,14 @@ class Outcome:
     )
 
     @property
+    def is_short(self) -> bool:
+        """Readers got less than the bytes that were due: more turns wouldn't make up for that."""
+        return int(self.record["delivered_bytes"]) < int(self.record["expected_bytes"])
+
+    @property
     def row(self) -> str:
-        """A line under TITLES; slowest first byte and lag in ms, others' CPU in cores."""
-        first = "-" if self.name.startswith("floor") else f"{self.first_byte_max_ms:.0f}"
+        """A line under TITLES; p99 of the joins' first byte and lag in ms, others' in cores."""
+        first = "-" if self.name.startswith("floor") else f"{self.first_byte_p99_ms:.0f}"
         return (
             f"{self.name:>14} {self.cpu_s_per_gib:>9.3f} {self.p50_ms:>7.2f} {self.p99_ms:>7.2f} "
             f"{self.share:>8.3%} {self.cut:>4} {first:>9} {self.lag_ms:>6.2f} "
@@ -103,7 +113,6 @@ class Outcome:
             "CPU s/GiB": self.cpu_s_per_gib,
             "p50 ms": self.p50_ms,
             "p99 ms": self.p99_ms,
-            "first byte p99 ms": self.record["first_byte"]["p99_ms"],
             "RSS MiB": self.record["resident_bytes"] / 2**20,
         }
         return Result(question, case, self.name, figures, self.fault)
@@ -123,7 +132,7 @@ def judge(name: str, generated: Generated) -> Outcome:
         p99_ms=report["latency"]["p99_ms"],
         share=share,
         cut=report["cut"] + report["refused"],
-        first_byte_max_ms=report["first_byte"]["max_ms"],
+        first_byte_p99_ms=report["first_byte"]["p99_ms"],
         lag_ms=_lag_ms(report),
         others_cores=generated.others_cores(),
         record={
@@ -167,8 +176,10 @@ class Verdicts:
         """Adds a line."""
         self._lines.append((text, holds))
 
-    def print(self) -> int:
-        """Prints the lines; the exit code: 0 if all hold, else 1."""
+    def print(self, out: JsonLines | None = None, question: str = "") -> int:
+        """Prints the lines and records them; the exit code: 0 if all hold, else 1."""
         for text, holds in self._lines:
             print("yes " if holds else "NO  ", text)
+            if out is not None:
+                out.write("verdict", {"question": question, "text": text, "holds": holds})
         return 0 if all(holds for _, holds in self._lines) else 1

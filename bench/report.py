@@ -1,101 +1,171 @@
-"""Makes the report of a folder of raw results: a table a case, medians with their spread.
+"""Makes the report of a folder of raw results: in short, where ours loses, then all of it.
 
-Rows are servers, in the order in which they first ran; runs that failed or are void are counted
-and named, never averaged in. Where ours loses to another by a case's first figure, it is said at
-the top in words.
+At the top a row a case (ours, the floor, the best peer), then in words where a peer does better
+than ours, by cost and by latency, then what was asked and missed, then each question's plot and
+tables. The floor is no server: nobody loses to it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any
+
+from bench.tables import Case, cases_of, is_floor, spread
 
 __all__ = ["write_report"]
 
 _HEAD = """# Benchmark report
 
 Made by `python -m bench` from the raw results in `{folder}`; do not edit.
-What the columns mean, and what to believe, stands in [README.md](README.md): the generator shares
+What the columns mean, and what to believe, stands in [README.md]({readme}): the generator shares
 the machine, so compare rows of one table. Each figure is the median of the runs that count, with
 the lowest and the highest.
 
 Machine: {machine}.
 """
+_LATER = 1.1  # a p99 is only called worse when it is that much so: they spread more than costs do
+
+Cases = Mapping[tuple[str, str], Case]
 
 
 def write_report(folder: Path, path: Path) -> None:
-    """Write the report of all `*.jsonl` in `folder` to `path`, whole or not at all."""
+    """Write the report of all `*.jsonl` in `folder` to `path`, and plots beside it.
+
+    Each file is written whole or not at all, the report last.
+    """
     records = [
         json.loads(line)
         for source in sorted(folder.glob("*.jsonl"))
         for line in source.read_text(encoding="utf-8").splitlines()
     ]
-    results = [record for record in records if record["kind"] == "result"]
-    machine: dict[str, Any] = next(
-        (record for record in records if record["kind"] == "machine"), {}
-    )
+    machine: dict[str, Any] = next((one for one in records if one["kind"] == "machine"), {})
+    machine["load"] = round(machine.get("load", 0.0), 2)
     said = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "kind")
-    cases: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for result in results:
-        cases.setdefault((result["question"], result["case"]), []).append(result)
-    parts = [_HEAD.format(folder=f"bench/runs/{folder.name}", machine=said)]
-    losses = [line for name, each in cases.items() for line in _losses(*name, each)]
-    parts.append("## Where ours loses\n\n" + ("\n".join(losses) or "Nowhere in this run.") + "\n")
-    for (question, case), each in cases.items():
-        parts.append(f"## {question}: {case}\n\n{_table(each)}")
+    cases = cases_of(records)
+    plots = _plots(cases, path.parent / "plots")
+    where = os.path.relpath(folder, path.parent)
+    readme = os.path.relpath(Path(__file__).with_name("README.md"), path.parent)
+    parts = [_HEAD.format(folder=where, readme=readme, machine=said)]
+    parts += [_summary(cases), _losses(cases), _missed(records), _missing(records)]
+    for question in dict.fromkeys(question for question, _ in cases):
+        parts.append(f"## {question}\n")
+        if question in plots:
+            parts.append(f"![{plots[question]}](plots/{question}.svg)\n")
+        parts += [f"### {name}\n\n{case.table()}" for (asked, name), case in cases.items()
+                  if asked == question]  # fmt: skip
     half = path.with_suffix(".half")
-    half.write_text("\n".join(parts), encoding="utf-8")
-    half.replace(path)
+    try:
+        half.write_text("\n".join(part for part in parts if part), encoding="utf-8")
+        half.replace(path)
+    finally:
+        half.unlink(missing_ok=True)
 
 
-def _servers(results: Iterable[dict[str, Any]]) -> list[str]:
-    return list(dict.fromkeys(result["server"] for result in results))
+def _plots(cases: Cases, folder: Path) -> dict[str, str]:
+    """Those that were made, and what they show; none without matplotlib, which is no failure."""
+    try:
+        from bench.plots import write_plots  # it takes a moment, and isn't always there
+    except ImportError:
+        print("no plots: matplotlib is not installed (it comes with the extra `bench`)")
+        return {}
+    return write_plots(cases, folder)
 
 
-def _values(results: Iterable[dict[str, Any]], server: str, figure: str) -> list[float]:
-    return [
-        one["figures"][figure]
-        for one in results
-        if one["server"] == server and not one["fault"] and figure in one["figures"]
+# ---- in short ----
+
+
+def _summary(cases: Cases) -> str:
+    rows = ["question", "case", "figure", "ours", "floor", "best peer", "verdict"], ["---"] * 7
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    for (question, name), case in cases.items():
+        row = (question, name, case.figure, *_row(case))
+        lines.append(f"| {' | '.join(row)} |")
+    return "## In short\n\n" + "\n".join(lines) + "\n"
+
+
+def _row(case: Case) -> tuple[str, str, str, str]:
+    """Ours, the floor, the best peer, and what to think of it."""
+    costs = case.medians(case.figure)
+    ours = costs.pop("ours", None)
+    floors = [cost for name, cost in costs.items() if is_floor(name)]
+    peers = {name: cost for name, cost in costs.items() if not is_floor(name)}
+    best = min(peers, key=lambda name: peers[name], default=None)
+    shown = "–" if best is None else f"{best} {spread([peers[best]])}"
+    mine = spread(case.values("ours", case.figure))
+    low = spread(floors)
+    if ours is None:
+        return mine, low, shown, "**no run of ours counts**"
+    said = []
+    if floors and min(floors) > 0:
+        said.append(f"{ours / min(floors):.2f}x the floor")
+    if best is not None and peers[best] < ours:
+        said.append(f"**loses**, {best} {_times(ours, peers[best])} cheaper")
+    elif best is not None:
+        said.append(f"wins, {_times(peers[best], ours)} cheaper" if ours else "wins")
+    elif any(name != "ours" and not is_floor(name) for name in case.servers):
+        said.append("wins, no peer holds it")
+    return mine, low, shown, "; ".join(said) or "–"
+
+
+def _times(more: float, less: float) -> str:
+    return f"{more / less:.2f}x" if less else "infinitely"
+
+
+# ---- in words ----
+
+
+def _losses(cases: Cases) -> str:
+    costs = [line for case in cases.values() if (line := _lost(case, case.figure, 1.0, "cheaper"))]
+    late = [
+        line
+        for case in cases.values()
+        for figure in case.figures
+        if "p99" in figure and figure != case.figure
+        if (line := _lost(case, figure, _LATER, "sooner"))
     ]
+    uncounted = [
+        f"- {case.question}, {case.name}: no run of ours counts: {case.faults('ours')[0]}."
+        for case in cases.values()
+        if case.faults("ours") and not case.values("ours", case.figure)
+    ]
+    nowhere = "Nowhere in these runs."
+    return (
+        "## Where ours loses\n\nBy what it costs, to any peer:\n\n"
+        + ("\n".join([*uncounted, *costs]) or nowhere)
+        + f"\n\nBy latency, where a peer's p99 is better by more than {_LATER - 1:.0%}:\n\n"
+        + ("\n".join(late) or nowhere)
+        + "\n"
+    )
 
 
-def _table(results: Sequence[dict[str, Any]]) -> str:
-    figures = list(dict.fromkeys(name for one in results for name in one["figures"]))
-    lines = [f"| server | {' | '.join(figures)} | runs |", "| --- " * (len(figures) + 2) + "|"]
-    for server in _servers(results):
-        cells = [_cell(_values(results, server, figure)) for figure in figures]
-        faults = [one["fault"] for one in results if one["server"] == server and one["fault"]]
-        count = sum(1 for one in results if one["server"] == server)
-        runs = f"{count}" if not faults else f"{count}, {len(faults)} not counted: {faults[0]}"
-        lines.append(f"| {server} | {' | '.join(cells)} | {runs} |")
-    return "\n".join(lines) + "\n"
+def _lost(case: Case, figure: str, bound: float, better: str) -> str:
+    """A line that names all peers which did better, the best first; or nothing."""
+    found = case.medians(figure)
+    ours = found.pop("ours", 0.0)
+    peers = sorted(
+        (cost, name) for name, cost in found.items() if not is_floor(name) and cost * bound < ours
+    )
+    if not peers:
+        return ""
+    named = ", ".join(f"{name} {_times(ours, cost)}" for cost, name in peers)
+    return f"- {case.question}, {case.name}: {named} {better} (ours {ours:.3g} {figure})"
 
 
-def _cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    middle = f"{median(values):.3g}"
-    return middle if len(values) == 1 else f"{middle} ({min(values):.3g} to {max(values):.3g})"
+def _missed(records: Iterable[Mapping[str, Any]]) -> str:
+    verdicts = [record for record in records if record["kind"] == "verdict"]
+    if not verdicts:
+        return ""
+    missed = [f"- {one['question']}: {one['text']}" for one in verdicts if not one["holds"]]
+    said = f"{len(verdicts) - len(missed)} of {len(verdicts)} verdicts hold."
+    head = f"## What is asked\n\n{said}" + (" Those that don't:\n" if missed else "")
+    return "\n".join([head, *missed, ""])
 
 
-def _losses(question: str, case: str, results: Sequence[dict[str, Any]]) -> list[str]:
-    """A line for each server that did better than ours by the case's first figure."""
-    figure = next(iter(results[0]["figures"]))
-    ours = _values(results, "ours", figure)
-    if not ours:
-        return [f"- {question}, {case}: no run of ours counts."]
-    lines: list[str] = []
-    for server in _servers(results):
-        theirs = _values(results, server, figure)
-        is_rival = server != "ours" and not server.startswith("floor")  # the floor is no server
-        if is_rival and theirs and median(theirs) < median(ours):
-            ratio = median(ours) / median(theirs)
-            lines.append(
-                f"- {question}, {case}: ours costs {ratio:.2f} times {server}'s "
-                f"({median(ours):.3g} against {median(theirs):.3g} {figure})."
-            )
-    return lines
+def _missing(records: Iterable[Mapping[str, Any]]) -> str:
+    """The peers that couldn't run."""
+    found = {one["server"]: one["reason"] for one in records if one["kind"] == "missing"}
+    lines = [f"- {server}: {reason}" for server, reason in found.items()]
+    return "\n".join(["## Missing peers\n", *lines, ""]) if lines else ""

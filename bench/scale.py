@@ -50,7 +50,7 @@ def _run() -> int:
     faults: list[str] = []
     for readers in _READERS:
         shape = Shape(_WRITERS, readers, _CHUNK_BYTES, _RATE)
-        entered = [*contestants(args.server, "none", live=True)]
+        entered = [*contestants(args.server, "none", out, live=True)]
         entered.append(Contestant("floor", partial(start_floor, shape, "c")))
         costs: dict[str, list[float]] = {contestant.name: [] for contestant in entered}
         for contestant, server in turns(entered, args.runs, f"{shape.reader_count} readers"):
@@ -77,7 +77,7 @@ def _run() -> int:
         growth = ratios[many] / ratios[few]
         text = f"a reader among {many} costs {growth:.2f}x one among {few}, floor's growth apart"
         verdicts.add(f"{text} <= {_RATIO}x", growth <= _RATIO)
-    return verdicts.print()
+    return verdicts.print(out, "scale")
 
 
 if __name__ == "__main__":

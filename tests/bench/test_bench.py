@@ -20,7 +20,6 @@ import pytest
 from bench.__main__ import QUESTIONS
 from bench.build import NoCompilerError, build
 from bench.floor import frame, pattern
-from bench.report import write_report
 from bench.usage import family, is_running
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -71,6 +70,16 @@ def test_fanout_delivers_every_byte_of_ours_and_of_the_floor(tmp_path: Path) -> 
     assert ours["broken_boundaries"] == 0
 
 
+def test_shapes_are_each_asked_beside_the_floor(tmp_path: Path) -> None:
+    flags = ("--shapes", "1x1,1x16", "--seconds", "0.5", "--join", "0.2", "--runs", "1")
+    records = run("shapes", *flags, out=tmp_path / "out")
+    assert [record["shape"][1] for record in records["fanout"]] == [1, 1, 16, 16]
+    assert [record["server"] for record in records["result"]] == ["ours", "floor (c)"] * 2
+    for report in records["fanout"]:
+        assert_right(report)
+        assert report["first_byte"]["count"] == report["readers"]
+
+
 def test_floor_in_python_sends_the_same(tmp_path: Path) -> None:
     flags = ("--writers", "1", "--readers", "4", "--seconds", "1", "--join", "0.2", "--runs", "1")
     _, floor = run("fanout", *flags, "--floor", "python", out=tmp_path / "out")["fanout"]
@@ -91,7 +100,10 @@ def test_churn_has_no_false_end(tmp_path: Path) -> None:
 
 def test_deletion_cuts_every_reader(tmp_path: Path) -> None:
     flags = ("--delete", "--readers", "16", "--join", "0.1")
-    (report,) = run("fanout", *flags, out=tmp_path / "out")["deletion"]
+    records = run("fanout", *flags, out=tmp_path / "out")
+    (report,) = records["deletion"]
+    assert [result["fault"] for result in records["result"]] == [""]
+    assert all(verdict["question"] == "deletion" for verdict in records["verdict"])
     deletion = report["deletion"]
     assert (deletion["status"], deletion["get_status"]) == (200, 404)
     assert deletion["put_status"] == 410
@@ -108,6 +120,7 @@ def test_memory_measures_slopes_and_paces(tmp_path: Path) -> None:
         "parked at the edge",
     ]
     assert len(records["pace"]) == 4
+    assert len(records["result"]) == 2 + 4 + 1
     for report in records["pace"]:
         assert report["wrong"] == report["cut"] == report["writers_failed"] == 0
 
@@ -118,6 +131,10 @@ def test_listing_finds_a_hundred_keys(tmp_path: Path) -> None:
     assert [record["answers"] for record in records["list"]] == [20, 20]
     assert sum(record["line_errors"] for record in records["list"]) == 0
     assert {record["method"] for record in records["cost"]} == {"PUT", "DELETE"}
+    cases = {record["case"] for record in records["result"]}
+    assert cases == {"1000 keys", "2000 keys"}
+    windows = [record for record in records["result"] if "CPU us/PUT" in record["figures"]]
+    assert len(windows) == 2
 
 
 @pytest.mark.parametrize(
@@ -179,19 +196,6 @@ def test_generator_takes_a_sized_answer_for_an_ended_one() -> None:
     report = json.loads(done.stdout.splitlines()[-1])
     assert (report["false_ends"], report["hung"], report["wrong"]) == (1, 0, 0)
     assert report["checked_bytes"] > 0
-
-
-def test_report_names_losses_and_leaves_failed_runs_out(tmp_path: Path) -> None:
-    def result(server: str, cost: float, fault: str = "") -> str:
-        members = {"kind": "result", "question": "q", "case": "c", "server": server}
-        return json.dumps({**members, "figures": {"CPU us": cost}, "fault": fault})
-
-    lines = [result("ours", 30), result("ours", 20), result("ours", 1, "void"), result("swift", 10)]
-    (tmp_path / "q.jsonl").write_text("\n".join(lines))
-    write_report(tmp_path, tmp_path / "REPORT.md")
-    text = (tmp_path / "REPORT.md").read_text()
-    assert "ours costs 2.50 times swift's (25 against 10 CPU us)" in text
-    assert "| ours | 25 (20 to 30) | 3, 1 not counted: void |" in text
 
 
 def test_bench_lists_its_questions_and_knows_no_others() -> None:
