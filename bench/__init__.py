@@ -18,7 +18,8 @@
     build.py     compiles the C programs on first use, into the user's cache
     peers/       what ours is compared with
 
-    loadgen.c    writers and readers in one epoll loop (gen_state.h, gen_reader.h, gen_writer.h)
+    loadgen.c    writers and readers in one epoll loop (gen_state.h, gen_reader.h, gen_body.h,
+                 gen_writer.h, gen_report.h)
     reqgen.c     a closed-loop request client
     floor.c      the least a fan-out can cost: raw sends of prebuilt frames (floor.py without cc)
     common.h     clock, histogram, payload, options
