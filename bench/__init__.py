@@ -2,6 +2,7 @@
 
     __main__.py  lists the questions, asks one, or all
     fanout.py    what does a delivered GiB cost, and how late is it? (beside the floor)
+    segments.py  the same, when players fetch a new segment every 2 s
     churn.py     does all stay right when readers and writers vanish? (`fanout --churn`)
     deletion.py  are readers cut when the object is deleted under them? (`fanout --delete`)
     complete.py  what does a GET of a complete object cost?

@@ -30,7 +30,8 @@ __all__ = ["QUESTIONS"]
 _FOLDER = Path(__file__).parent
 QUESTIONS: dict[str, tuple[str, str, str]] = {
     "fanout": ("fanout", "--runs 1 --seconds 10 --peers aiohttp", "--runs 3 --peers all"),
-    "churn": ("fanout --churn", "--runs 3", "--runs 5"),
+    "segments": ("segments", "--runs 1 --seconds 6 --peers aiohttp", "--runs 3 --peers all"),
+    "churn": ("fanout --churn --peers all", "--runs 3 --seconds 2 --peers node", "--runs 3"),
     "deletion": ("fanout --delete", "", ""),
     "complete": ("complete", "--runs 1 --seconds 3 --peers nginx", "--runs 3 --peers all"),
     "ingest": ("ingest", "--runs 1 --seconds 2 --peers aiohttp", "--runs 3 --peers all"),
