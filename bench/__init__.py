@@ -3,6 +3,7 @@
     __main__.py  lists the questions, asks one, or all
     fanout.py    what does a delivered GiB cost, and how late is it? (beside the floor)
     shapes.py    the same for 1 to 4096 readers of one writer, the join apart
+    segments.py  the same, when players fetch a new segment every 2 s
     churn.py     does all stay right when readers and writers vanish? (`fanout --churn`)
     deletion.py  are readers cut when the object is deleted under them? (`fanout --delete`)
     complete.py  what does a GET of a complete object cost?
@@ -22,7 +23,8 @@
     build.py     compiles the C programs on first use, into the user's cache
     peers/       what ours is compared with
 
-    loadgen.c    writers and readers in one epoll loop (gen_state.h, gen_reader.h, gen_writer.h)
+    loadgen.c    writers and readers in one epoll loop (gen_state.h, gen_reader.h, gen_body.h,
+                 gen_writer.h, gen_report.h)
     reqgen.c     a closed-loop request client
     floor.c      the least a fan-out can cost: raw sends of prebuilt frames (floor.py without cc)
     common.h     clock, histogram, payload, options

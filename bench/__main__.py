@@ -42,7 +42,16 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
         "--runs 1 --seconds 3 --shapes 1x1,1x1024",
         "--runs 3 --peers granian?",
     ),
-    "churn": ("fanout --churn", "--runs 3", "--runs 5"),
+    "segments": (
+        "segments",
+        "--runs 1 --seconds 5 --peers aiohttp?",
+        "--runs 3 --seconds 8 --peers all",
+    ),
+    "churn": (
+        "fanout --churn --peers all",
+        "--runs 3 --seconds 2 --peers node?",
+        "--runs 3",
+    ),
     "deletion": ("fanout --delete", "", ""),
     "complete": (
         "complete",

@@ -1,4 +1,4 @@
-"""Does a server stay right, and come back to where it was, when readers and writers vanish?
+"""Does a server stay right when readers and writers vanish, at what cost, and what stays behind?
 
 Asked by `python -m bench churn`.
 
@@ -6,22 +6,28 @@ Method: the load of a fan-out shape in which 5 % of the readers a second leave w
 rejoin at once, and a writer a second dies in mid-chunk and is replaced by a new object, for which
 its readers ask anew. Every byte of every reader is compared. The same load runs several times
 against one server; after each, what is left is deleted and the server looked at when it is quiet.
+Between its rounds each peer has one, on a server of its own: compared is the CPU a GiB costs, of
+those that did right.
 
 Caveats: who rejoins gets its object from byte 0, so rounds are short, as segments are: after half
 a minute of one endless object, rejoining alone would be more load than the fan-out. Memory is
 compared with what it was after the *second* round: an allocator keeps a pool that the first loads
 fill (16 rounds went 78, 105, 104, 105 ... 105 MiB). A chunk under way to a reader that leaves isn't
 owed to it, nor are the last two of a writer that dies; a rejoined reader is owed real time from a
-second on.
+second on. Peers keep objects for ever, so one server over all rounds wouldn't be fair to them; ours
+idles while they run.
 """
 
 from __future__ import annotations
 
 import http.client
 import time
+from collections.abc import Sequence
+from dataclasses import asdict
 
-from bench.harness import JsonLines, Server, generate, serve_ours
-from bench.outcome import Outcome, Shape, Verdicts, judge
+from bench.contest import Contestant
+from bench.harness import JsonLines, Result, Server, generate
+from bench.outcome import CPU, Outcome, Shape, Verdicts, compare, judge
 from bench.usage import Usage
 
 __all__ = ["churn"]
@@ -32,25 +38,43 @@ _QUIET_TIMEOUT_S = 15.0
 
 
 def churn(
-    command: str | None, shape: Shape, seconds: float, join_s: float, rounds: int, out: JsonLines
+    entered: Sequence[Contestant],
+    shape: Shape,
+    seconds: float,
+    join_s: float,
+    rounds: int,
+    out: JsonLines,
 ) -> int:
     """Runs the question and prints table and verdicts.
+
+    Args:
+        entered: ours first, then the peers.
 
     Returns:
         The exit code, 0 if all that is asked holds.
     """
     print(f"{shape}; a second: {LEAVE_PERCENT} % of readers leave, {KILLS} writer killed")
     print(Outcome.TITLES)
-    rounds = max(rounds, 3)
+    ours, *peers = entered
     after: list[Usage] = []
     runs: list[Outcome] = []
-    with serve_ours(command) as server:
+    theirs: dict[str, list[Outcome]] = {peer.name: [] for peer in peers}
+    with ours.start() as server:
         start = _warm(server)
-        for _ in range(rounds):
-            runs.append(_round(server, shape, seconds, join_s))
-            print(runs[-1].row, flush=True)
+        for _ in range(max(rounds, 3)):
+            runs.append(_round(server, shape, seconds, join_s, out))
             after.append(_quiet(server, start.descriptor_count))
             out.write("churn", {**runs[-1].record, "after": vars(after[-1]), "start": vars(start)})
+            for peer in peers:
+                with peer.start() as other:
+                    theirs[peer.name].append(_round(other, shape, seconds, join_s, out))
+                out.write("churn_peer", theirs[peer.name][-1].record)
+    verdicts = _judge(runs, start, after)
+    compare(verdicts, runs, theirs)
+    return verdicts.print(out, "churn")
+
+
+def _judge(runs: Sequence[Outcome], start: Usage, after: Sequence[Usage]) -> Verdicts:
     total = {name: sum(run.record[name] for run in runs) for name in _COUNTS}
     print(", ".join(f"{name} {count}" for name, count in total.items()))
     megabytes = [usage.resident_bytes / 2**20 for usage in (start, *after)]
@@ -67,30 +91,20 @@ def churn(
     grown = megabytes[-1] - megabytes[2]
     bound = max(16.0, 0.1 * megabytes[2])
     verdicts.add(f"RSS grew {grown:.0f} MiB after the second round <= {bound:.0f}", grown <= bound)
-    return verdicts.print()
+    return verdicts
 
 
 _COUNTS = ("left", "killed", "cut_by_kill", "refused_by_kill", "clean_ends", "false_ends", "wrong")
 
 
-def _round(server: Server, shape: Shape, seconds: float, join_s: float) -> Outcome:
-    generated = generate(
-        "loadgen",
-        server,
-        {
-            "writers": shape.writers,
-            "objects": shape.writers,
-            "readers": shape.readers,
-            "chunk": shape.chunk_bytes,
-            "rate": shape.rate,
-            "seconds_ms": round(seconds * 1000),
-            "join_ms": round(join_s * 1000),
-            "churn_percent": LEAVE_PERCENT,
-            "kills": KILLS,
-            "check_one_in": 1,
-        },
-    )
-    return judge(server.name, generated)
+def _round(server: Server, shape: Shape, seconds: float, join_s: float, out: JsonLines) -> Outcome:
+    churn: dict[str, int | str] = {"churn_percent": LEAVE_PERCENT, "kills": KILLS}
+    options = {**shape.load(seconds, join_s), **churn, "check_one_in": 1}
+    outcome = judge(server.name, generate("loadgen", server, options))
+    print(outcome.row, flush=True)
+    figures = {CPU: outcome.cpu_s_per_gib}
+    out.write("result", asdict(Result("churn", str(shape), server.name, figures, outcome.fault)))
+    return outcome
 
 
 def _warm(server: Server) -> Usage:

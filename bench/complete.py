@@ -6,14 +6,17 @@ before. Server CPU microseconds per request; the servers take turns, and at goin
 
 Caveats: on few cores the closed loop saturates server and client together, so latency says only how
 long 64 requests take one after another; it isn't judged. nginx reads files that are in the page
-cache; ours and the other peers hold the objects in memory.
+cache; ours and the other peers hold the objects in memory. The client discards large bodies in the
+kernel. On loopback much of a large answer's way is charged to whom its acknowledgements find at
+work: to a client that copies what it gets nginx's 8 MiB cost it 0.6 ms, and the client 2.7; ours,
+with send buffers an eighth of the size, 2.0 and 0.9. So both ends' time is shown together, too.
 """
 
 from __future__ import annotations
 
 from bench.contest import Results, add_peers_flag, contestants, turns
 from bench.harness import JsonLines, Parser, Result, Server, generate, main
-from bench.outcome import GENERATOR_BOUND, Verdicts
+from bench.outcome import Verdicts
 from bench.usage import machine
 
 __all__ = ["SIZES", "measure"]
@@ -43,10 +46,11 @@ def measure(server: Server, case: str, seconds: float, connections: int) -> Resu
         fault = f"failed: {report['unexpected']} answers with status {report['bad_status']}"
     elif report["received_bytes"] != answers * size:
         fault = f"failed: {report['received_bytes']} bytes in {answers} answers"
-    elif report["generator_cpu"] > GENERATOR_BOUND:
-        fault = f"void: the generator used {report['generator_cpu']:.2f} of a core"
+    cpu_us = done.cpu_s("start", "end") * 1e6 / answers
     figures = {
-        _CPU: done.cpu_s("start", "end") * 1e6 / answers,
+        _CPU: cpu_us,
+        "with the client's us": cpu_us
+        + report["generator_cpu"] * report["seconds"] * 1e6 / answers,
         "requests/s": answers / report["seconds"],
         "RSS MiB": done.usage_at["end"].resident_bytes / 2**20,
     }

@@ -28,7 +28,16 @@ from bench.churn import churn
 from bench.contest import Contestant, add_peers_flag, contestants, turns
 from bench.deletion import deletion
 from bench.harness import JsonLines, Parser, Server, generate, main, serve
-from bench.outcome import SHAPES, Outcome, Shape, Verdicts, judge
+from bench.outcome import (
+    SHAPES,
+    Outcome,
+    Shape,
+    Verdicts,
+    add_load_flags,
+    compare,
+    judge,
+    shape_of,
+)
 from bench.usage import machine, need_descriptors
 
 __all__ = ["FLOORS", "compete", "entrants", "measure", "start_floor"]
@@ -52,20 +61,10 @@ def start_floor(shape: Shape, kind: str) -> AbstractContextManager[Server]:
 def measure(server: Server, shape: Shape, seconds: float, join_s: float) -> Outcome:
     """One run of a shape against a server that was just started."""
     is_floor = server.name.startswith("floor")
-    generated = generate(
-        "loadgen",
-        server,
-        {
-            "writers": 0 if is_floor else shape.writers,
-            "objects": shape.writers,
-            "readers": shape.readers,
-            "chunk": shape.chunk_bytes,
-            "rate": shape.rate,
-            "seconds_ms": round(seconds * 1000),
-            "join_ms": round(join_s * 1000),
-        },
-    )
-    return judge(server.name, generated)
+    options = shape.load(seconds, join_s)
+    if is_floor:
+        options["writers"] = 0
+    return judge(server.name, generate("loadgen", server, options))
 
 
 def entrants(command: str | None, peers: str, out: JsonLines) -> list[Contestant]:
@@ -107,7 +106,7 @@ def compete(
             beaten.add(contestant.name)
     ours, floors = outcomes.pop("ours"), outcomes.pop("floor")
     verdicts = _verdicts(shape, ours, floors)
-    _compare(verdicts, ours, outcomes)
+    compare(verdicts, ours, outcomes)
     return verdicts
 
 
@@ -157,45 +156,27 @@ def _verdicts(shape: Shape, ours: list[Outcome], floors: list[Outcome]) -> Verdi
 def _run() -> int:
     parser = Parser(__doc__ or "")
     parser.add_argument("--shape", choices=list(SHAPES), help="instead of the next four")
-    parser.add_argument("--writers", type=int, default=32, help="default %(default)s")
-    parser.add_argument("--readers", type=int, default=128, help="per writer; default %(default)s")
-    parser.add_argument("--chunk", type=int, default=32768, help="bytes; default %(default)s")
-    parser.add_argument("--rate", type=int, default=8, help="chunks a second; default %(default)s")
+    add_load_flags(parser, readers=128)
     parser.add_argument("--seconds", type=float, help="steady; default 30, with --churn 4")
-    parser.add_argument("--join", type=float, default=2.0, help="seconds; default %(default)s")
-    parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
     parser.add_argument("--floor", choices=FLOORS, help="default: c where there is a compiler")
     add_peers_flag(parser, "none")
     parser.add_argument("--churn", action="store_true", help="the churn question instead")
     parser.add_argument("--delete", action="store_true", help="the question of DELETE instead")
     args = parser.parse_args()
     args.seconds = args.seconds or (4.0 if args.churn else 30.0)
-    flags = (args.writers, args.readers, args.chunk, args.rate)
-    by_flags = {shape.flags: shape for shape in SHAPES.values()}
-    shape = SHAPES[args.shape] if args.shape else by_flags.get(flags, Shape(*flags))
+    shape = SHAPES[args.shape] if args.shape else shape_of(args)
     out = JsonLines(args.json)
     out.write("machine", machine())
     print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
     if args.churn:
-        return churn(args.server, shape, args.seconds, args.join, args.runs, out)
+        entered = entrants(args.server, args.peers, out)
+        return churn(entered, shape, args.seconds, args.join, args.runs, out)
     if args.delete:
         return deletion(args.server, shape, args.join, out)
     entered = entrants(args.server, args.peers, out)
     times = {"seconds": args.seconds, "join_s": args.join}
     verdicts = compete(shape, entered, args.floor, out, runs=args.runs, **times)
     return verdicts.print(out, f"fanout, {shape}")
-
-
-def _compare(verdicts: Verdicts, ours: list[Outcome], peers: dict[str, list[Outcome]]) -> None:
-    """Ours against each peer, by the CPU a delivered GiB costs; a peer that can't keep up loses."""
-    mine = median([run.cpu_s_per_gib for run in ours if not run.fault] or [float("inf")])
-    for name, runs in peers.items():
-        valid = [run.cpu_s_per_gib for run in runs if not run.fault]
-        if valid:
-            theirs = median(valid)
-            verdicts.add(f"CPU {mine:.3f} s/GiB < {name}'s {theirs:.3f}", mine < theirs)
-        else:
-            verdicts.add(f"{name} didn't hold the load: {runs[0].fault}", True)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,32 @@
-/* The readers: join, follow the chunked body, check it, notice every way it can end.
+/* The readers: they join, ask, and end in one of several ways, or go on with the next segment.
  *
- * Content that isn't checked is discarded in the kernel (MSG_TRUNC), a chunk at a time; size lines and
- * stamps are always read and always checked. Every sampled reader compares every byte.
+ * A reader of segments asks for the next one as soon as the last is whole: half of them on the same
+ * connection, half on a new one for each. A 404 says that it is early: it asks again after a pause,
+ * on the connection it has.
  */
 #ifndef BENCH_GEN_READER_H
 #define BENCH_GEN_READER_H
 #include "gen_state.h"
 
-#define PEEK 512 /* enough for a size line and a stamp; little enough to cost nothing */
+static void reader_connect(int index) {
+    struct reader *reader = &readers[index];
+    reader->state = R_CONNECTING;
+    reader->is_closing = false;
+    reader->fd = connect_nowait(&server);
+    epoll_set(epoll, EPOLL_CTL_ADD, reader->fd, EPOLLOUT, TAG(TAG_READER, index));
+}
 
 static void reader_join(int index, int64_t now) {
     struct reader *reader = &readers[index];
     const struct object *object = &objects[reader->slot];
     bool again = reader->joined_ns != 0;
-    *reader = (struct reader){.state = R_CONNECTING, .slot = reader->slot, .object = object->id,
-                              .is_checked = reader->is_checked, .is_stalled = reader->is_stalled,
-                              .joined_ns = now};
+    *reader = (struct reader){.slot = reader->slot, .object = object->id, .is_checked = reader->is_checked,
+                              .is_stalled = reader->is_stalled, .is_keep_alive = reader->is_keep_alive,
+                              .joined_ns = now, .wanted_ns = now};
+    if (option.segment) reader->seq = segment_start(reader->slot, object->id);
     /* A rejoiner first gets its backlog: what it is owed in real time starts a second later. */
     if (again) reader->first_seq = object->next_seq + (uint64_t)option.rate;
-    reader->fd = connect_nowait(&server);
-    epoll_set(epoll, EPOLL_CTL_ADD, reader->fd, EPOLLOUT, TAG(TAG_READER, index));
+    reader_connect(index);
 }
 
 static void reader_ask(int index) {
@@ -28,21 +35,67 @@ static void reader_ask(int index) {
     int size = snprintf(head, sizeof head, "GET %s/o-%u.m4s HTTP/1.1\r\nHost: %s:%lld\r\nAccept: */*\r\n\r\n",
                         option.prefix, reader->object, option.host, option.port);
     if (send(reader->fd, head, (size_t)size, 0) != size) return; /* the error shows up as EPOLLERR */
+    total.requests += in_window((uint64_t)now_ns());
+    if (reader->state == R_CONNECTING)
+        epoll_set(epoll, EPOLL_CTL_MOD, reader->fd, reader->is_stalled ? 0 : EPOLLIN, TAG(TAG_READER, index));
     reader->state = R_HEAD;
-    epoll_set(epoll, EPOLL_CTL_MOD, reader->fd, reader->is_stalled ? 0 : EPOLLIN, TAG(TAG_READER, index));
+}
+
+/* Asks for an object anew: where the connection stays, on it. */
+static void reader_again(int index) {
+    struct reader *reader = &readers[index];
+    reader->framing = F_SIZE;
+    reader->is_sized = false;
+    reader->http_left = reader->line_bytes = 0;
+    if (reader->fd >= 0 && reader->is_closing) {
+        close(reader->fd); /* as a player does, not with a reset: it has had all of it */
+        reader->fd = -1;
+    }
+    if (reader->fd < 0) reader_connect(index);
+    else reader_ask(index);
+}
+
+static void reader_pause(struct reader *reader, int64_t now) {
+    total.retries += in_window((uint64_t)now);
+    reader->state = R_PAUSED;
+    reader->due_ns = now + option.retry_ms * NS_PER_MS;
+    paused.index[(paused.first + paused.count++) % reader_total] = (int)(reader - readers);
+}
+
+/* Lets those ask whose pause is over; when the next one is due. */
+static int64_t pauses_end(int64_t now) {
+    while (paused.count) {
+        int index = paused.index[paused.first];
+        if (readers[index].due_ns > now) return readers[index].due_ns;
+        paused.first = (paused.first + 1) % reader_total;
+        paused.count--;
+        reader_again(index);
+    }
+    return FOREVER;
+}
+
+/* Anything that a connection says during a pause is its end. */
+static void paused_ready(struct reader *reader) {
+    char byte;
+    ssize_t got = recv(reader->fd, &byte, 1, 0);
+    if (got < 0 && errno == EAGAIN) return;
+    total.wrong_frames += got > 0;
+    reset(reader->fd);
+    reader->fd = -1;
 }
 
 /* Over for good, or due again (churn). */
 static void reader_leave(struct reader *reader, int64_t due_ns, uint64_t in_flight) {
     reset(reader->fd);
     reader->fd = -1;
-    if (!reader->is_stalled) reader_settle(reader, in_flight);
+    /* All segments are owed to every reader: its books stay open to the end of the run. */
+    if (!reader->is_stalled && !option.segment) reader_settle(reader, in_flight);
     reader->state = due_ns == FOREVER ? R_OVER : R_WAITING;
     reader->due_ns = due_ns;
 }
 
 static bool writer_is_gone(const struct reader *reader) {
-    return reader->object != objects[reader->slot].id;
+    return !option.segment && reader->object != objects[reader->slot].id;
 }
 
 /* The body ended without its last chunk, or the answer was a refusal (status > 0). */
@@ -69,206 +122,23 @@ static void reader_cut(struct reader *reader, int status, int64_t now) {
     }
 }
 
-static void reader_ended_clean(struct reader *reader) {
+static void reader_ended_clean(struct reader *reader, int64_t now) {
     struct object *object = &objects[reader->slot];
-    bool whole = !writer_is_gone(reader) && object->state >= O_ENDING && reader->seq == object->next_seq &&
-                 !reader->chunk_at;
+    bool is_newest = reader->object == object->id;
+    bool whole = is_newest && object->state >= O_ENDING && reader->seq == object->next_seq && !reader->chunk_at;
+    bool goes_on = !whole && !reader->chunk_at && reader->seq && segment_begins(reader->slot, reader->seq) &&
+                   reader->object == segment_id(reader->slot, reader->seq - 1);
+    if (goes_on) {
+        total.segments++;
+        reader->object = segment_id(reader->slot, reader->seq);
+        reader->wanted_ns = now;
+        if (!reader->is_keep_alive) reader->is_closing = true;
+        reader_again((int)(reader - readers));
+        return;
+    }
     if (object->deleted) deletion.clean++;
     else if (whole) total.clean_ends++;
     else total.false_ends++;
     reader_leave(reader, FOREVER, whole ? 0 : UINT64_MAX);
-}
-
-static void chunk_received(struct reader *reader, int64_t now) {
-    struct object *object = &objects[reader->slot];
-    int64_t took_ns = now - (int64_t)reader->stamp.sent_ns;
-    if (in_window(reader->stamp.sent_ns)) {
-        if (reader->seq >= reader->first_seq) {
-            reader->window_chunks++;
-            reader->window_in_time += took_ns <= option.late_ms * NS_PER_MS;
-        }
-        if (reader->is_live) {
-            hist_add(&latency, took_ns);
-            if (reader - readers < option.objects) hist_add(&control_latency, took_ns);
-        }
-    } else if (reader->is_live && now < window_start_ns) {
-        hist_add(&join_latency, took_ns);
-    }
-    if (deletion.answered_ns && object->deleted) deletion.chunks_after++;
-    reader->seq++;
-    reader->chunk_at = 0;
-    if (!reader->is_live && reader->seq >= object->next_seq) reader->is_live = true;
-}
-
-static void stamp_received(struct reader *reader) {
-    const struct stamp *stamp = &reader->stamp;
-    if (!reader->knows_seq) { /* the floor has no backlog: its first chunk may be any */
-        reader->knows_seq = true;
-        if (!option.writers) {
-            reader->seq = stamp->seq;
-            if (reader->joined_ns > window_start_ns || reader->first_seq) reader->first_seq = stamp->seq;
-        }
-    }
-    uint32_t expected = option.writers ? reader->object : reader->object % (uint32_t)option.objects;
-    if (stamp->magic != MAGIC || stamp->object != expected || stamp->seq != reader->seq) total.wrong_bytes++;
-    if (!option.writers) object_grew(&objects[reader->slot], stamp->seq, stamp->sent_ns);
-}
-
-/* Follows `size` payload bytes; `bytes` is NULL where they were discarded. */
-static void payload_follow(struct reader *reader, const unsigned char *bytes, size_t size, int64_t now) {
-    total.received += size;
-    while (size) {
-        size_t at = reader->chunk_at, step = (size_t)option.chunk - at;
-        if (at < STAMP) {
-            step = STAMP - at < size ? STAMP - at : size;
-            memcpy((char *)&reader->stamp + at, bytes, step);
-            if (at + step == STAMP) stamp_received(reader);
-        } else {
-            if (step > size) step = size;
-            if (bytes && reader->is_checked) {
-                total.checked_bytes += step;
-                if (memcmp(bytes, pattern_of(reader->stamp.object, reader->seq) + at, step))
-                    total.wrong_bytes++;
-            }
-        }
-        reader->chunk_at += step;
-        if (bytes) bytes += step;
-        size -= step;
-        if (reader->chunk_at == (size_t)option.chunk) chunk_received(reader, now);
-    }
-}
-
-/* Collects a line (or the response's head) up to `end`; true when it is whole. */
-static bool line_collect(struct reader *reader, const unsigned char **bytes, size_t *size, const char *end) {
-    size_t end_bytes = strlen(end);
-    while (*size) {
-        if (reader->line_bytes >= sizeof reader->line - 1) reader->line_bytes = 64; /* keep the start */
-        reader->line[reader->line_bytes++] = (char)*(*bytes)++;
-        (*size)--;
-        if (reader->line_bytes >= end_bytes &&
-            !memcmp(reader->line + reader->line_bytes - end_bytes, end, end_bytes)) {
-            reader->line[reader->line_bytes] = 0;
-            reader->line_bytes = 0;
-            return true;
-        }
-    }
-    return false;
-}
-
-/* A GET that arrives as its object completes gets a sized body, not a chunked one. */
-static void head_received(struct reader *reader) {
-    const char *length = strcasestr(reader->line, "\r\nContent-Length:");
-    reader->state = R_BODY;
-    if (!length) return;
-    reader->is_sized = true;
-    reader->framing = F_DATA;
-    reader->http_left = strtoull(length + 17, NULL, 10);
-}
-
-static void first_body_byte(struct reader *reader, int64_t now) {
-    if (reader->has_first) return;
-    reader->has_first = true;
-    if (now < window_start_ns) hist_add(&first_byte, now - reader->joined_ns);
-    total.joined++;
-}
-
-/* A run of received bytes; false when the reader left. */
-static bool reader_feed(struct reader *reader, const unsigned char *bytes, size_t size, int64_t now) {
-    if (reader->state == R_HEAD) {
-        if (!line_collect(reader, &bytes, &size, "\r\n\r\n")) return true;
-        int status = atoi(reader->line + 9);
-        if (status != 200) {
-            reader_cut(reader, status, now);
-            return false;
-        }
-        head_received(reader);
-    }
-    if (size) first_body_byte(reader, now);
-    while (size) {
-        if (reader->framing == F_DATA) {
-            size_t step = reader->http_left < size ? (size_t)reader->http_left : size;
-            payload_follow(reader, bytes, step, now);
-            bytes += step;
-            size -= step;
-            if (!(reader->http_left -= step)) reader->framing = F_DATA_END;
-            if (reader->http_left || !reader->is_sized) continue;
-            reader_ended_clean(reader);
-            return false;
-        }
-        if (!line_collect(reader, &bytes, &size, "\r\n")) return true;
-        if (reader->framing == F_LAST) {
-            reader_ended_clean(reader);
-            return false;
-        }
-        if (reader->framing == F_DATA_END) {
-            total.http_chunks++;
-            total.broken_boundaries += reader->http_size != (uint64_t)option.chunk || reader->chunk_at != 0;
-            total.wrong_frames += strcmp(reader->line, "\r\n") != 0;
-            reader->framing = F_SIZE;
-            continue;
-        }
-        char *end;
-        reader->http_size = reader->http_left = strtoull(reader->line, &end, 16);
-        if (end == reader->line || strcmp(end, "\r\n")) total.wrong_frames++;
-        reader->framing = reader->http_left ? F_DATA : F_LAST;
-    }
-    return true;
-}
-
-/* Discards content in the kernel, its CRLF too; `drained` says that the socket had less than that. */
-static ssize_t reader_discard(struct reader *reader, int64_t *now, bool *drained) {
-    size_t chunk_left = (size_t)option.chunk - reader->chunk_at;
-    size_t content = reader->http_left < chunk_left ? (size_t)reader->http_left : chunk_left;
-    size_t wanted = content + (content == reader->http_left && !reader->is_sized ? 2 : 0);
-    ssize_t got = recv(reader->fd, scratch, wanted, MSG_TRUNC);
-    if (got <= 0) return got;
-    *now = now_ns();
-    *drained = (size_t)got < wanted;
-    if ((size_t)got < content) content = (size_t)got;
-    payload_follow(reader, NULL, content, *now);
-    if (!(reader->http_left -= content)) reader->framing = F_DATA_END;
-    if ((size_t)got > content)
-        reader_feed(reader, (const unsigned char *)"\r\n", (size_t)got - content, *now);
-    else if (!reader->http_left && reader->is_sized)
-        reader_ended_clean(reader);
-    return got;
-}
-
-static void reader_ready(int index, uint32_t events) {
-    struct reader *reader = &readers[index];
-    if (reader->fd < 0) return; /* left earlier in this batch */
-    if (reader->is_stalled && reader->state == R_HEAD) {
-        if (events & (EPOLLERR | EPOLLHUP)) reader_cut(reader, 0, now_ns());
-        return;
-    }
-    if (reader->state == R_CONNECTING && !(events & EPOLLERR)) {
-        reader_ask(index);
-        return;
-    }
-    /* Bounded, so that one reader with a long backlog doesn't hold up the timers. */
-    for (int round = 0; round < 8; round++) {
-        int64_t now;
-        bool drained = false;
-        ssize_t got;
-        if (reader->framing == F_DATA && !reader->is_checked && reader->chunk_at >= STAMP) {
-            got = reader_discard(reader, &now, &drained);
-            /* At the edge the next chunk is a while away: asking again would only say so. */
-            if (reader->fd < 0 || (got > 0 && reader->framing == F_SIZE && reader->is_live)) return;
-        } else {
-            size_t room = reader->is_checked && reader->state == R_BODY ? scratch_bytes : PEEK;
-            got = recv(reader->fd, scratch, room, 0);
-            if (got > 0) {
-                now = now_ns();
-                if (!reader_feed(reader, scratch, (size_t)got, now)) return;
-                drained = (size_t)got < room;
-            }
-        }
-        if (got < 0 && errno == EAGAIN) return;
-        if (got <= 0) {
-            reader_cut(reader, 0, now_ns());
-            return;
-        }
-        if (drained) return;
-    }
 }
 #endif

@@ -7,7 +7,7 @@
  * a run in which it was large.
  */
 #include "gen_state.h"
-#include "gen_reader.h"
+#include "gen_report.h"
 #include "gen_writer.h"
 
 #define BATCH 64
@@ -138,6 +138,8 @@ static int64_t timers(int64_t now) {
     }
     if (run.stage == JOINING && run.next_join < reader_total && join_due(run.next_join) < next)
         next = join_due(run.next_join);
+    int64_t pause_ends_ns = pauses_end(now);
+    if (pause_ends_ns < next) next = pause_ends_ns;
     while (run.leave_ns <= now) leave_one(now);
     if (run.leave_ns < next) next = run.leave_ns;
     if (run.kill_ns <= now) {
@@ -177,62 +179,13 @@ static void loop(void) {
     }
 }
 
-#define U(name, value) printf(", \"" name "\": %llu", (unsigned long long)(value))
-#define H(name) (printf(", "), hist_print(stdout, #name, &name))
-
-static void report(void) {
-    double seconds = (double)option.seconds_ms / 1e3;
-    printf("{\"report\": true, \"seconds\": %.3f, \"generator_cpu\": %.4f", seconds,
-           seconds > 0 ? (run.cpu_end - run.cpu_joined) / seconds : 0.0);
-    U("window_bytes", run.received_end - run.received_joined);
-    U("expected_bytes", total.expected_chunks * (uint64_t)option.chunk);
-    U("delivered_bytes", total.delivered_chunks * (uint64_t)option.chunk);
-    U("in_time_bytes", total.in_time_chunks * (uint64_t)option.chunk);
-    U("written_bytes", total.written);
-    U("received_bytes", total.received);
-    U("checked_bytes", total.checked_bytes);
-    U("wrong", total.wrong_bytes + total.wrong_frames);
-    U("http_chunks", total.http_chunks);
-    U("broken_boundaries", total.broken_boundaries);
-    U("readers", option.objects * option.readers);
-    U("not_live", run.not_live);
-    U("cut", total.cut);
-    U("refused", total.refused);
-    U("cut_late", total.cut_late);
-    U("hung", total.hung);
-    U("clean_ends", total.clean_ends);
-    U("false_ends", total.false_ends);
-    U("left", total.left);
-    U("killed", total.killed);
-    U("cut_by_kill", total.cut_by_kill);
-    U("refused_by_kill", total.kills_refused);
-    U("stalled_cut", total.stalled_cut);
-    U("writers_ok", total.writers_ok);
-    U("writers_failed", total.writers_failed);
-    U("first_bad_status", total.first_bad_status);
-    H(latency);
-    H(control_latency);
-    H(join_latency);
-    H(first_byte);
-    H(write_lag);
-    H(write_time);
-    H(timer_lag);
-    H(pass_time);
-    if (option.delete_at_ms) {
-        printf(", \"deletion\": {\"status\": %d, \"get_status\": %d, \"put_status\": %d, \"cut\": %llu, "
-               "\"clean\": %llu, \"chunks_after\": %llu, \"slowest_cut_ms\": %.3f}",
-               deletion.status_delete, deletion.status_get, deletion.status_put,
-               (unsigned long long)deletion.cut, (unsigned long long)deletion.clean,
-               (unsigned long long)deletion.chunks_after,
-               deletion.cut ? (double)(deletion.last_cut_ns - deletion.asked_ns) / 1e6 : 0.0);
-    }
-    printf("}\n");
-}
-
 static void prepare(void) {
     if (!option.port || !option.objects || !option.rate || !option.check_one_in)
         die("port, objects, rate and check-one-in must be at least 1");
     if (option.chunk < 64) die("chunk must be at least 64 bytes");
+    if (option.segment && (!option.writers || option.churn_percent_s || option.kills_per_s ||
+                           option.delete_at_ms || option.stalled))
+        die("segments need writers, and nobody who stalls, leaves, kills or deletes");
     reader_total = (int)(option.objects * option.readers + option.stalled);
     descriptors_raise(reader_total + option.objects + 64);
     server = address_of(option.host, option.port);
@@ -243,6 +196,7 @@ static void prepare(void) {
     scratch = need(malloc(scratch_bytes));
     objects = need(calloc((size_t)option.objects, sizeof *objects));
     readers = need(calloc((size_t)reader_total + 1, sizeof *readers));
+    paused.index = need(calloc((size_t)reader_total + 1, sizeof *paused.index));
     run.start_ns = now_ns();
     for (int index = 0; index < option.objects; index++) {
         struct object *object = &objects[index];
@@ -255,6 +209,8 @@ static void prepare(void) {
         readers[index].fd = -1;
         readers[index].slot = index % (int)option.objects;
         readers[index].is_checked = index / option.objects % option.check_one_in == 0;
+        /* Half of them, in each slot, and half of those that are checked. */
+        readers[index].is_keep_alive = (index / option.objects + index % option.objects) % 2 == 0;
         readers[index].is_stalled = index >= option.objects * option.readers;
     }
     run.tick_ns = run.start_ns + TICK_NS;
@@ -272,6 +228,9 @@ int main(int argc, char **argv) {
         {"--readers", &option.readers, NULL},
         {"--chunk", &option.chunk, NULL},
         {"--rate", &option.rate, NULL},
+        {"--segment", &option.segment, NULL}, /* chunks an object; 0: endless */
+        {"--retry-ms", &option.retry_ms, NULL},
+        {"--give-up-ms", &option.give_up_ms, NULL},
         {"--seconds-ms", &option.seconds_ms, NULL},
         {"--join-ms", &option.join_ms, NULL},
         {"--lead-ms", &option.lead_ms, NULL},
@@ -289,6 +248,6 @@ int main(int argc, char **argv) {
     options_read(argc, argv, rows);
     prepare();
     loop();
-    report();
+    report(run.cpu_end - run.cpu_joined, run.received_end - run.received_joined, run.not_live);
     return 0;
 }

@@ -6,13 +6,30 @@ didn't do its work. Both are named, neither is averaged in.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Any, ClassVar
 
-from bench.harness import Generated, JsonLines, Result
+from bench.harness import Generated, JsonLines, Parser, Result
 
-__all__ = ["SHAPES", "Asked", "Outcome", "Shape", "Verdicts", "faults", "judge"]
+__all__ = [
+    "CPU",
+    "SHAPES",
+    "Asked",
+    "Outcome",
+    "Shape",
+    "Verdicts",
+    "add_load_flags",
+    "compare",
+    "faults",
+    "judge",
+    "shape_of",
+]
+
+CPU = "CPU s/GiB"
+"""The name of the figure that servers are compared by."""
 
 LAG_BOUND_MS = 10.0  # p99 of each kind of lag; it is below 4 ms where nobody else is at work
 PAUSE_BOUND_MS = 250.0  # longest: more, and the machine itself stood still
@@ -56,6 +73,18 @@ class Shape:
         """As given on the command line."""
         return (self.writers, self.readers, self.chunk_bytes, self.rate)
 
+    def load(self, seconds: float, join_s: float) -> dict[str, int | str]:
+        """The generator's options: join for so long, then steady for so long."""
+        return {
+            "writers": self.writers,
+            "objects": self.writers,
+            "readers": self.readers,
+            "chunk": self.chunk_bytes,
+            "rate": self.rate,
+            "seconds_ms": round(seconds * 1000),
+            "join_ms": round(join_s * 1000),
+        }
+
 
 SHAPES = {
     "32x128": Shape(
@@ -69,6 +98,28 @@ SHAPES = {
     "small": Shape(1, 512, 8192, 30),
     "8x64": Shape(8, 64, 8192, 30, Asked(cpu_ratio=1.6)),
 }
+
+
+def add_load_flags(parser: Parser, readers: int) -> None:
+    """The flags of a load; `shape_of` makes a shape of them.
+
+    Args:
+        readers: the default of each writer's.
+    """
+    parser.add_argument("--writers", type=int, default=32, help="default %(default)s")
+    text = "per writer; default %(default)s"
+    parser.add_argument("--readers", type=int, default=readers, help=text)
+    parser.add_argument("--chunk", type=int, default=32768, help="bytes; default %(default)s")
+    parser.add_argument("--rate", type=int, default=8, help="chunks a second; default %(default)s")
+    parser.add_argument("--join", type=float, default=2.0, help="seconds; default %(default)s")
+    parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
+
+
+def shape_of(args: Namespace) -> Shape:
+    """The shape that the flags say: the known one, with what is asked of it, where there is one."""
+    flags = (args.writers, args.readers, args.chunk, args.rate)
+    by_flags = {shape.flags: shape for shape in SHAPES.values()}
+    return by_flags.get(flags, Shape(*flags))
 
 
 @dataclass(frozen=True)
@@ -110,7 +161,7 @@ class Outcome:
     def result(self, question: str, case: str) -> Result:
         """The same, as what the report shows."""
         figures = {
-            "CPU s/GiB": self.cpu_s_per_gib,
+            CPU: self.cpu_s_per_gib,
             "p50 ms": self.p50_ms,
             "p99 ms": self.p99_ms,
             "RSS MiB": self.record["resident_bytes"] / 2**20,
@@ -183,3 +234,25 @@ class Verdicts:
             if out is not None:
                 out.write("verdict", {"question": question, "text": text, "holds": holds})
         return 0 if all(holds for _, holds in self._lines) else 1
+
+
+def compare(
+    verdicts: Verdicts, ours: Sequence[Outcome], peers: Mapping[str, Sequence[Outcome]]
+) -> None:
+    """Ours against each peer, by the CPU a delivered GiB costs; a peer that can't keep up loses.
+
+    Void runs decide nothing: where ours or the peer has no others the answer isn't yes.
+    """
+    counted = [run.cpu_s_per_gib for run in ours if not run.fault]
+    mine = median(counted) if counted else float("inf")
+    for name, runs in peers.items():
+        valid = [run.cpu_s_per_gib for run in runs if not run.fault]
+        if valid:
+            theirs = median(valid)
+            verdicts.add(f"CPU {mine:.3f} s/GiB < {name}'s {theirs:.3f}", mine < theirs)
+        else:
+            failed = [run.fault for run in runs if run.fault.startswith("failed")]
+            text = (
+                f"{name} didn't hold the load: {failed[0]}" if failed else f"{name}: all runs void"
+            )
+            verdicts.add(text, bool(failed))

@@ -98,6 +98,32 @@ def test_churn_has_no_false_end(tmp_path: Path) -> None:
         assert report["after"]["descriptor_count"] <= report["start"]["descriptor_count"]
 
 
+def test_churn_has_a_peer_beside_it(tmp_path: Path) -> None:
+    flags = ("--writers", "2", "--readers", "10", "--seconds", "1", "--join", "0.2", "--runs", "3")
+    records = run("fanout", "--churn", "--peers", "naive", *flags, out=tmp_path / "out")
+    assert len(records["churn"]) == len(records["churn_peer"]) == 3
+    results = records["result"]
+    assert [result["server"] for result in results] == ["ours", "naive"] * 3
+    assert all(result["question"] == "churn" for result in results)
+    assert all(result["figures"]["CPU s/GiB"] > 0 for result in results)
+
+
+def test_segments_are_all_delivered(tmp_path: Path) -> None:
+    load = ("--writers", "2", "--readers", "8", "--segment", "0.5")
+    flags = ("--seconds", "2", "--join", "0.2", "--runs", "1", "--peers", "naive")
+    records = run("segments", *load, *flags, out=tmp_path / "out")
+    ours, naive = records["segments"]
+    assert (ours["server"], naive["server"]) == ("ours", "naive")
+    for report in (ours, naive):
+        assert_right(report)
+        assert report["delivered_bytes"] == report["expected_bytes"] > 0
+        assert report["clean_ends"] == 16
+        assert report["segments"] >= 16 * 3
+    assert ours["retries"] == 0  # it holds; the peer says 404
+    assert naive["retries"] > 0
+    assert {result["question"] for result in records["result"]} == {"segments"}
+
+
 def test_deletion_cuts_every_reader(tmp_path: Path) -> None:
     flags = ("--delete", "--readers", "16", "--join", "0.1")
     records = run("fanout", *flags, out=tmp_path / "out")
