@@ -3,11 +3,12 @@
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
     python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
-    python -m bench --full              each three times, beside all its peers: 45 minutes
+    python -m bench --full              each three times, beside all its peers: an hour
 
 The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
 all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One
-that is interrupted leaves the questions it has finished, and the report as it was.
+that is interrupted leaves the questions it has finished, and the report as it was. A question that
+can't be asked is named at the end, with exit code 2.
 """
 
 from __future__ import annotations
@@ -118,6 +119,7 @@ def _ask_all(into: Path, *, is_full: bool) -> int:
     folder = results_folder(into)
     folder.mkdir(parents=True, exist_ok=True)
     missed: list[str] = []
+    unasked: list[str] = []
     try:
         for name, (asked, quick, full) in QUESTIONS.items():
             print(f"\n=== {name}: {_question(name)}", flush=True)
@@ -125,14 +127,18 @@ def _ask_all(into: Path, *, is_full: bool) -> int:
             code = _ask(flags, folder / f"{name}.jsonl")
             if code == 1:
                 missed.append(name)
+            elif code == 2:  # it said why; the hour that the others take isn't lost by that
+                unasked.append(name)
             elif code:
-                raise BenchError(f"{name} could not be asked (exit code {code})")
+                raise BenchError(f"{name} was ended by force (exit code {code})")
     finally:
         with contextlib.suppress(OSError):  # it holds results
             folder.rmdir()
             folder.parent.rmdir()
     write_report(folder, into / "REPORT.md")
     print(f"\nmissed what is asked: {', '.join(missed) or 'none'}; see {into.name}/REPORT.md")
+    if unasked:
+        raise BenchError(f"could not be asked: {', '.join(unasked)}")
     return 1 if missed else 0
 
 
