@@ -88,7 +88,7 @@ class Upload:
         self._last_byte_s = now
         if is_published:
             self._published(now, was_empty=was_empty)
-        elif self.publish_at_s is None:
+        if self.publish_at_s is None and ring.unpublished_bytes:
             self.publish_at_s = now + PUBLISH_AFTER_S
         store.charge(generation)
         return None

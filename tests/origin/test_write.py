@@ -80,6 +80,24 @@ async def test_bytes_of_an_unfinished_chunk_show_after_20_ms(site: Site) -> None
     assert (await reader.rest()).is_whole is True
 
 
+async def test_bytes_behind_a_whole_chunk_show_after_20_ms_too(site: Site) -> None:
+    client = site.connect()
+    await client.request("PUT", "/x", "Transfer-Encoding: chunked")
+    await wait_all_tasks_blocked()  # so that these come at once, behind the head
+    await client.send(b"5\r\nhello\r\n64\r\nhalf a")
+    began = trio.current_time()
+    reader = site.connect()
+    await reader.request("GET", "/x")
+    answer = await reader.head()
+    await reader.until(5)
+    assert trio.current_time() == began
+    await reader.until(11)
+    assert trio.current_time() - began == pytest.approx(0.02)
+    assert answer.body == b"hellohalf a"
+    await client.send(b"x" * 94 + b"\r\n0\r\n\r\n")
+    assert (await reader.rest()).is_whole is True
+
+
 async def test_a_chunk_shows_before_its_line_end_and_at_64_kib(site: Site) -> None:
     client = site.connect()
     await client.request("PUT", "/x", "Transfer-Encoding: chunked")
