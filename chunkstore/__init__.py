@@ -14,6 +14,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
     objects/       the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
     ring.py        single writer, many readers: offsets, cursors, chunk boundaries           } no
+    playlist.py    a strict reader of media playlists                                        }
     policy.py      prefix or glob -> ttl, hold, atomic, Cache-Control, ...                   } trio,
     paths.py       object keys and prefixes: one normal form                                 } no
     metrics.py     every counter, and the table of how a request can end                     } h11,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 
 import trio
 
@@ -95,17 +96,27 @@ class Catalog:
 
         Cancellation: nothing remains; a hold creates no placeholder.
         """
+        await self.wait_until(key, lambda: self.namespace.visible(key) is not None, timeout_s)
+        return self.namespace.visible(key)
+
+    async def wait_until(self, key: str, holds: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until something holds that depends on what `key` shows.
+
+        Returns:
+            whether it does; False at the timeout or when draining.
+        Cancellation: nothing remains; a hold creates no placeholder.
+        """
         self._waiter_count += 1
         try:
             with trio.move_on_after(timeout_s):
                 # What appears may be gone before this task runs: an upload cut in its first bytes.
-                while self.namespace.visible(key) is None and not self.is_draining:
+                while not holds() and not self.is_draining:
                     await self._wait_for_change(key)
         finally:
             self._waiter_count -= 1
-        shown = self.namespace.visible(key)
-        self.count_hold(is_met=shown is not None)
-        return shown
+        is_met = holds()
+        self.count_hold(is_met=is_met)
+        return is_met
 
     async def _wait_for_change(self, key: str) -> None:
         event, count = self._held.get(key) or (trio.Event(), 0)
@@ -186,8 +197,8 @@ class Catalog:
                 self.metrics.aborts[generation.abort.metric] += 1
         self._release_if_gone(generation)
 
-    def appeared(self, key: str) -> None:
-        """`key` shows something that it didn't show: wake those who hold for it."""
+    def changed(self, key: str) -> None:
+        """`key` shows something else than before: wake those who wait for that."""
         held = self._held.pop(key, None)
         if held is not None:
             held[0].set()
@@ -205,7 +216,7 @@ class Catalog:
             self._sooner.set()
         if replaced is not None:
             self._forget(replaced)
-        self.appeared(generation.key)
+        self.changed(generation.key)
         return replaced is not None
 
     def delete(self, key: str) -> list[Generation]:
@@ -213,6 +224,7 @@ class Catalog:
         ended = self.namespace.delete(key, trio.current_time())
         for generation in ended:
             self._forget(generation)
+        self.changed(key)
         return ended
 
     def _forget(self, generation: Generation) -> None:

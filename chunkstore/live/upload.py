@@ -105,7 +105,7 @@ class Upload:
         self.publish_at_s = None
         self._catalog.namespace.published(self.generation, now_s)
         if was_empty and not self.generation.policy.atomic:
-            self._catalog.appeared(self.generation.key)
+            self._catalog.changed(self.generation.key)
 
     def commit(self) -> bool:
         """The body is whole: the generation is complete. Whether it replaced another one."""

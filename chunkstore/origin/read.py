@@ -11,6 +11,7 @@ from chunkstore.objects import Generation
 from chunkstore.origin.browser import CORS_FIELDS
 from chunkstore.origin.fields import generation_fields, prefer_wait_s
 from chunkstore.origin.listing import Listing, asks_for_list
+from chunkstore.origin.reload import BlockingReload
 from chunkstore.paths import parse_key
 from chunkstore.policy import PolicyTable
 from chunkstore.server import Exchange
@@ -57,6 +58,7 @@ class Reading:
         self._catalog = catalog
         self._policies = policies
         self._listing = listing
+        self._reload = BlockingReload(catalog)
         self._hold_cap_s = hold_cap_s
 
     async def get(self, exchange: Exchange) -> None:
@@ -64,6 +66,8 @@ class Reading:
         request = exchange.request
         if request.query and asks_for_list(request.query):
             await self._listing.answer(exchange)
+            return
+        if "_HLS_" in request.query and not await self._reload.admit(exchange):
             return
         # A path without escapes that names something is its own normal form.
         path = request.path
