@@ -40,6 +40,7 @@ class Metrics:
         uploads_refused: PUTs answered before their body was read, by status code.
         completed_idle: uploads that were taken for complete when they fell idle, by policy.
         evicted, expired: complete generations that went away so.
+        taken_over: readers that went on in the next upload of their path.
         holds_met, holds_unmet: GETs that waited for an object, by whether it appeared.
         connections, connections_refused: accepted, and turned away at the limit.
     """
@@ -52,6 +53,7 @@ class Metrics:
         self.completed_idle = 0
         self.evicted = 0
         self.expired = 0
+        self.taken_over = 0
         self.holds_met = 0
         self.holds_unmet = 0
         self.connections = 0

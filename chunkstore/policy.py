@@ -28,6 +28,7 @@ _MEMO_KEYS = 10_000
 _MEMO_POLICIES = 1_000
 
 _MAX_DURATION_S = 10 * 365 * 86400.0
+_MAX_GRACE_S = 60.0
 _MAX_PATTERNS = 1_000
 
 
@@ -47,6 +48,8 @@ class Policy:
         on_idle: what becomes of an upload that sends nothing for `upload_idle_s`.
         upload_idle_s: how long an upload may send nothing; None: the server's setting.
         evict: a complete object may be dropped to make room.
+        abort_grace_s: how long readers of an upload that broke off wait for the next one of its
+            path, to go on in it; 0: not at all.
     """
 
     atomic: bool = False
@@ -60,6 +63,7 @@ class Policy:
     on_idle: Literal["abort", "complete"] = "abort"
     upload_idle_s: float | None = None
     evict: bool = True
+    abort_grace_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,13 @@ def _read_idle(value: object) -> float:
     return duration_s
 
 
+def _read_grace(value: object) -> float:
+    duration_s = parse_duration(value)
+    if not 0 <= duration_s <= _MAX_GRACE_S:
+        raise ValueError(f"expected a duration from 0s to {_MAX_GRACE_S:.0f}s, got {value!r}")
+    return duration_s
+
+
 def _read_size(value: object) -> int:
     if (size_bytes := parse_size(value)) < 1:
         raise ValueError(f"expected a size of at least 1 byte, got {value!r}")
@@ -127,6 +138,7 @@ ROW_KEYS: Mapping[str, tuple[str, Callable[[object], object]]] = {
     "on_idle": ("on_idle", _read_on_idle),
     "upload_idle": ("upload_idle_s", _read_idle),
     "evict": ("evict", parse_switch),
+    "abort_grace": ("abort_grace_s", _read_grace),
 }
 
 

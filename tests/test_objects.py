@@ -22,8 +22,9 @@ POLICIES = st.sampled_from([Policy(), Policy(atomic=True), Policy(hold_s=2.0), P
 # Event -> the states it may happen in -> the state it leads to. All else is a mistake.
 EVENTS = {
     "commit": {State.OPEN: State.COMPLETE},
-    "abort": {State.OPEN: State.ABORTED},
-    "delete": {State.OPEN: State.DELETED, State.COMPLETE: State.DELETED},
+    "abort": {State.OPEN: State.ABORTED, State.SUPERSEDED: State.ABORTED},
+    "supersede": {State.OPEN: State.SUPERSEDED},
+    "delete": dict.fromkeys((State.OPEN, State.SUPERSEDED, State.COMPLETE), State.DELETED),
     "expire": {State.COMPLETE: State.EXPIRED},
     "evict": {State.COMPLETE: State.GONE},
     "replace": {State.COMPLETE: State.GONE},
@@ -193,15 +194,17 @@ class NamespaceMachine(RuleBasedStateMachine):
             self.changed(replaced, State.GONE)
 
     @precondition(lambda self: self.is_writing)
-    @rule(draw=st.data(), cause=st.sampled_from(Abort))
-    def abort(self, draw: st.DataObject, cause: Abort) -> None:
-        """The name falls back to what was complete."""
+    @rule(draw=st.data(), cause=st.sampled_from(Abort), is_read=st.booleans())
+    def abort(self, draw: st.DataObject, cause: Abort, is_read: bool) -> None:
+        """The name falls back to what was complete; readers may hope for a retry."""
         generation = self.writing(draw)
+        generation.readers = int(is_read)
         self.namespace.abort(generation, cause)
         assert generation.abort is cause
         self.model.names[generation.key].writing = None
         self.tidy(generation.key)
-        self.changed(generation, State.ABORTED)
+        has_hope = is_read and cause.metric in ("writer_gone", "bad_framing", "idle", "displaced")
+        self.changed(generation, State.SUPERSEDED if has_hope else State.ABORTED)
 
     @rule(key=KEYS)
     def delete(self, key: str) -> None:

@@ -17,7 +17,7 @@ twice or left out.
 from __future__ import annotations
 
 from chunkstore.live.broadcast import Broadcast
-from chunkstore.live.catalog import Catalog
+from chunkstore.live.catalog import Catalog, Visit
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.live.pump import Pump
 from chunkstore.live.reader import CutWatch, Reader
@@ -33,4 +33,5 @@ __all__ = [
     "Reader",
     "Run",
     "Upload",
+    "Visit",
 ]

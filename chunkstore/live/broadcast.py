@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from chunkstore.live.frames import Frame
-from chunkstore.objects import Generation
+from chunkstore.objects import Claim, Generation
 from chunkstore.ring import Position
 
 if TYPE_CHECKING:
@@ -41,6 +41,9 @@ class Broadcast:
 
     Attributes:
         grown: set at the next publication or change of state, and then replaced.
+        claim: what its readers may expect of the next upload of its path, once it is superseded.
+        successor: that upload, once it has begun.
+        predecessors: superseded ones that have this one for their successor.
     """
 
     __slots__ = (
@@ -56,13 +59,19 @@ class Broadcast:
         "_round",
         "_serials",
         "_waiting_count",
+        "claim",
         "generation",
         "grown",
+        "predecessors",
+        "successor",
     )
 
     def __init__(self, generation: Generation, pump: Pump) -> None:
         self.generation = generation
         self.grown = trio.Event()
+        self.claim: Claim | None = None
+        self.successor: Broadcast | None = None
+        self.predecessors: tuple[Broadcast, ...] = ()
         self._pump = pump
         # Who waits for a byte: its offset, a serial that keeps events from being compared, the
         # event. It is set once nobody waits for it any more.
@@ -126,6 +135,11 @@ class Broadcast:
         between is about to be pushed, and a reader that joins here gets it exactly once.
         """
         return self._pushed if self._edge else self.generation.ring.frame_count
+
+    @property
+    def is_decided(self) -> bool:
+        """It is superseded, and it is known who of its readers can go on in its successor."""
+        return self.claim is not None and self.claim.is_decided
 
     def join(self, reader: Reader, raw: socket.socket) -> None:
         """Hand a reader that is exactly at the edge to the pump (no await since it looked)."""
@@ -209,7 +223,8 @@ class Broadcast:
         without a frame.
         """
         ring = self.generation.ring
-        has_ended = self.generation.is_cut or (ring.is_sealed and self._pushed == ring.frame_count)
+        has_all = self._pushed == ring.frame_count
+        has_ended = self.generation.is_cut or (has_all and (ring.is_sealed or self.is_decided))
         if not self._edge or not (has_ended or self._pushed < ring.frame_count):
             return False
         self._first = self._pushed

@@ -11,13 +11,42 @@ import trio
 from chunkstore.errors import CapacityError
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.pump import Pump
+from chunkstore.live.takeover import Takeovers
 from chunkstore.live.upload import Upload
 from chunkstore.metrics import Metrics
 from chunkstore.objects import Generation, Namespace
 from chunkstore.policy import Policy
 from chunkstore.store import MemoryStore
 
-__all__ = ["Catalog"]
+__all__ = ["Catalog", "Visit"]
+
+
+class Visit:
+    """A reader of a generation, counted in while this is entered; it may move on to another one.
+
+    Attributes:
+        generation: what it reads now.
+    """
+
+    __slots__ = ("_catalog", "generation")
+
+    def __init__(self, catalog: Catalog, generation: Generation) -> None:
+        self._catalog = catalog
+        self.generation = generation
+
+    def __enter__(self) -> Visit:
+        self._catalog.enter(self.generation)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._catalog.leave(self.generation)
+
+    def move(self, successor: Generation) -> None:
+        """Read on in the generation that took over."""
+        self._catalog.enter(successor)
+        self._catalog.leave(self.generation)
+        self._catalog.metrics.taken_over += 1
+        self.generation = successor
 
 
 class Catalog:
@@ -49,6 +78,7 @@ class Catalog:
         self._held: dict[str, tuple[trio.Event, int]] = {}
         self._waiter_count = 0
         self._pump = Pump()
+        self._takeovers = Takeovers()
         self._sooner = trio.Event()
         self.is_draining = False
 
@@ -56,6 +86,7 @@ class Catalog:
         """Push to live readers, and expire what is due, until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._pump.run)
+            nursery.start_soon(self._takeovers.run)
             task_status.started()
             await self._expire()
 
@@ -73,11 +104,17 @@ class Catalog:
     def leave(self, generation: Generation) -> None:
         """Count a reader out; the last one of a generation that is gone frees its bytes."""
         generation.readers -= 1
+        if generation.is_superseded and not generation.readers:
+            generation.enter("abort")  # nobody has a claim any more
         self._release_if_gone(generation)
 
     def _release_if_gone(self, generation: Generation) -> None:
         if not generation.is_stored and not generation.readers:
             self.store.release(generation)
+
+    def has_superseded(self, key: str) -> bool:
+        """Whether readers of a path wait for its next upload."""
+        return bool(self._takeovers.of(key))
 
     @property
     def can_wait(self) -> bool:
@@ -161,6 +198,7 @@ class Catalog:
         self._held.clear()
         for broadcast in self._broadcasts.values():
             broadcast.release()
+        self._takeovers.give_up()
 
     # --- writing -------------------------------------------------------------------------------
 
@@ -185,17 +223,29 @@ class Catalog:
         broadcast = Broadcast(generation, self._pump)
         self._broadcasts[generation.id] = broadcast
         generation.watch(lambda: self._ended(broadcast))
+        self._takeovers.begin(broadcast)
         return Upload(self, broadcast)
 
     def _ended(self, broadcast: Broadcast) -> None:
         generation = broadcast.generation
+        if generation.is_superseded:
+            self._takeovers.keep(broadcast)
+            generation.watch(lambda: self._ended(broadcast))
+        else:
+            self._takeovers.drop(generation)
+        self.grew(broadcast)
         if self._broadcasts.pop(generation.id, None) is not None:
-            broadcast.wake()
             if not self._broadcasts:
                 self._pump.frames.close()  # nothing is live: give its memory back
             if generation.abort is not None:
                 self.metrics.aborts[generation.abort.metric] += 1
         self._release_if_gone(generation)
+
+    def grew(self, broadcast: Broadcast) -> None:
+        """An open generation has new bytes to see, or has ended: whoever waits looks again."""
+        broadcast.wake()
+        if broadcast.predecessors:
+            self._takeovers.compare(broadcast)
 
     def changed(self, key: str) -> None:
         """`key` shows something else than before: wake those who wait for that."""
@@ -222,6 +272,9 @@ class Catalog:
     def delete(self, key: str) -> list[Generation]:
         """Take a name away with all it has: its writer and its readers are told at once."""
         ended = self.namespace.delete(key, trio.current_time())
+        for generation in self._takeovers.of(key):
+            generation.enter("delete")
+            ended.append(generation)
         for generation in ended:
             self._forget(generation)
         self.changed(key)

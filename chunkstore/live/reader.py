@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -11,6 +12,9 @@ from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.metrics import Ending
 from chunkstore.objects import Generation, State
 from chunkstore.ring import Position
+
+if TYPE_CHECKING:
+    from chunkstore.live.catalog import Visit
 
 __all__ = ["CutWatch", "Reader", "ending_of"]
 
@@ -25,21 +29,39 @@ class Reader:
 
     Args:
         broadcast: what it follows.
+        visit: counts it in; moved when another generation takes over.
         outlet: the client's connection.
         head: the response head, sent together with the backlog.
         start: first payload offset wanted, 0 <= start < ring.end.
     """
 
-    __slots__ = ("_broadcast", "_head", "_outlet", "_parked", "at", "is_at_edge")
+    __slots__ = (
+        "_broadcast",
+        "_head",
+        "_outlet",
+        "_parked",
+        "_visit",
+        "_watch",
+        "at",
+        "is_at_edge",
+    )
 
-    def __init__(self, broadcast: Broadcast, outlet: Outlet, head: bytes, start: int = 0) -> None:
-        self._broadcast = broadcast
+    def __init__(
+        self, broadcast: Broadcast, visit: Visit, outlet: Outlet, head: bytes, start: int = 0
+    ) -> None:
         self._outlet = outlet
+        self._visit = visit
+        self._watch = CutWatch(broadcast.generation, self._cut)
         self._parked: trio.CancelScope | None = None
         self.is_at_edge = False
+        self._head = head
+        self._enter(broadcast, start)
+
+    def _enter(self, broadcast: Broadcast, start: int) -> None:
+        """Follow `broadcast` from payload offset `start`."""
+        self._broadcast = broadcast
         ring = broadcast.generation.ring
         self.at = Position(ring.locate(start))
-        self._head = head
         first = ring.ends[self.at.index - 1] if self.at.index else 0
         if start > first:  # begin inside a chunk: its rest becomes a frame of its own
             stop = ring.ends[self.at.index]
@@ -48,7 +70,7 @@ class Reader:
             self.at.index += 1
 
     async def follow(self) -> Ending:
-        """Send until the generation ends.
+        """Send until the generation ends, or the one that took over from it.
 
         Returns:
             COMPLETE when the last-chunk was handed over; ABORTED or DELETED when the body was cut
@@ -58,14 +80,17 @@ class Reader:
             trio.BrokenResourceError: the client is gone.
         Cancellation: leaves the edge; the body is cut and the connection must be reset.
         """
-        broadcast, raw = self._broadcast, self._outlet.raw
-        with CutWatch(broadcast.generation, self._cut):
+        raw = self._outlet.raw
+        with self._watch:
             while True:
                 await self._catch_up()
+                broadcast = self._broadcast
                 if self._is_done:
                     return Ending.COMPLETE  # whole, whatever became of the object since
                 if broadcast.generation.is_cut:
                     return ending_of(broadcast.generation)
+                if self._is_lost:
+                    return Ending.ABORTED
                 if raw is None:
                     await broadcast.grown.wait()
                     continue
@@ -95,14 +120,41 @@ class Reader:
         ends = self._broadcast.generation.ring.ends
         return ends[min(self.at.index, len(ends)) - 1] if self.at.index else 0
 
+    @property
+    def _is_lost(self) -> bool:
+        """It has read what the upload that took over doesn't have."""
+        claim = self._broadcast.claim
+        return claim is not None and not self.at.skip and claim.forbids(self.sent_bytes)
+
+    def _move_on(self) -> bool:
+        """Go on in the upload that took over, if that has all that was sent; whether it did.
+
+        Only between two frames: a chunk whose size was sent is finished with the bytes it had.
+        """
+        broadcast = self._broadcast
+        claim, successor = broadcast.claim, broadcast.successor
+        if claim is None or successor is None or self.at.skip or self._head:
+            return False
+        offset = self.sent_bytes
+        if not claim.allows(offset):
+            return False
+        self._watch.move(successor.generation)
+        self._visit.move(successor.generation)
+        self._enter(successor, offset)
+        return True
+
     async def _catch_up(self) -> None:
-        generation, at = self._broadcast.generation, self.at
-        ring = generation.ring
         limit_bytes = FIRST_BYTES
-        while not generation.is_cut:
+        while not self._broadcast.generation.is_cut and not self._is_lost:
+            if self._move_on():
+                continue
+            broadcast, at = self._broadcast, self.at
+            ring = broadcast.generation.ring
             pieces: list[Piece] = [self._head] if self._head else []
             # Without a raw socket there is no pump to leave the newest frames to.
-            edge = ring.frame_count if self._outlet.raw is None else self._broadcast.edge_index
+            edge = ring.frame_count if self._outlet.raw is None else broadcast.edge_index
+            if broadcast.claim is not None:  # frame by frame: behind each it may move on
+                edge = min(edge, at.index + 1)
             if at.index < edge:
                 pieces += ring.pieces(at, edge, limit_bytes)
             if not pieces:
@@ -149,6 +201,12 @@ class CutWatch:
 
     def __exit__(self, *_: object) -> None:
         self._generation.unwatch(self._look)
+
+    def move(self, generation: Generation) -> None:
+        """Look at another one from now on."""
+        self._generation.unwatch(self._look)
+        self._generation = generation
+        generation.watch(self._look)
 
     def _look(self) -> None:
         if self._generation.is_cut:

@@ -81,7 +81,7 @@ class Upload:
         for run in runs:
             is_published |= ring.append(run.data, chunk_end=run.chunk_end)
         if is_published:
-            self._broadcast.wake()  # readers first, accounts afterwards
+            self._catalog.grew(self._broadcast)  # readers first, accounts afterwards
         now = trio.current_time()
         if self._last_byte_s is not None:
             self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
@@ -97,7 +97,7 @@ class Upload:
         """Show what is stored: its 20 ms are over."""
         was_empty = not self.generation.ring.ends
         if self.generation.ring.publish():
-            self._broadcast.wake()
+            self._catalog.grew(self._broadcast)
             self._catalog.store.charge(self.generation)
             self._published(trio.current_time(), was_empty=was_empty)
 

@@ -6,13 +6,15 @@ it without one. A name has at most one complete and one open generation:
     begin ──> OPEN ──commit──> COMPLETE ──replace | evict──> GONE    (running readers finish)
                 │                  ├──────expire──────────> EXPIRED (running readers finish)
                 ├──abort──> ABORTED└──────delete──────────> DELETED (readers are cut)
-                └──delete─> DELETED
+                ├──delete─> DELETED
+                └──supersede─> SUPERSEDED ──abort | delete──> as above
 
 What a reader sees of a name is `visible`: an ordinary object shows from its first published byte,
 an atomic one when it is complete; when an open generation is aborted, the name falls back to its
 complete one. Whoever must act on a change of state (the writer, the readers) registers a watcher.
 
     generation.py   one PUT of a path: its states, why it was aborted, who watches it
+    succession.py   readers of an upload that broke off go on in the next one of its path
     namespace.py    all names in one ordered index
 """
 
@@ -20,5 +22,16 @@ from __future__ import annotations
 
 from chunkstore.objects.generation import Abort, Generation, State, next_state
 from chunkstore.objects.namespace import Entry, Listing, Namespace
+from chunkstore.objects.succession import KEPT_COUNT, Claim
 
-__all__ = ["Abort", "Entry", "Generation", "Listing", "Namespace", "State", "next_state"]
+__all__ = [
+    "KEPT_COUNT",
+    "Abort",
+    "Claim",
+    "Entry",
+    "Generation",
+    "Listing",
+    "Namespace",
+    "State",
+    "next_state",
+]

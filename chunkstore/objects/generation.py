@@ -17,6 +17,7 @@ class State(Enum):
 
     OPEN = "open"
     COMPLETE = "complete"
+    SUPERSEDED = "superseded"
     ABORTED = "aborted"
     DELETED = "deleted"
     EXPIRED = "expired"
@@ -26,7 +27,10 @@ class State(Enum):
 _NEXT: dict[tuple[State, str], State] = {
     (State.OPEN, "commit"): State.COMPLETE,
     (State.OPEN, "abort"): State.ABORTED,
+    (State.OPEN, "supersede"): State.SUPERSEDED,
     (State.OPEN, "delete"): State.DELETED,
+    (State.SUPERSEDED, "abort"): State.ABORTED,
+    (State.SUPERSEDED, "delete"): State.DELETED,
     (State.COMPLETE, "delete"): State.DELETED,
     (State.COMPLETE, "expire"): State.EXPIRED,
     (State.COMPLETE, "evict"): State.GONE,
@@ -63,6 +67,10 @@ class Abort(Enum):
         self.metric = metric
         self.status = status
         self.text = text
+
+
+_RETRIED = frozenset({Abort.WRITER_GONE, Abort.BAD_FRAMING, Abort.IDLE, Abort.DISPLACED})
+"""After these an encoder is likely to send the same again; after others it can't, or mustn't."""
 
 
 class Generation:
@@ -125,6 +133,17 @@ class Generation:
     def is_stored(self) -> bool:
         """Its bytes belong to the namespace: open or complete."""
         return self.state is State.OPEN or self.state is State.COMPLETE
+
+    @property
+    def is_superseded(self) -> bool:
+        """Its upload broke off, and its readers wait for the next one of the path."""
+        return self.state is State.SUPERSEDED
+
+    def break_off(self, cause: Abort) -> None:
+        """End it without completing it: superseded, if its readers can hope for another upload."""
+        self.abort = cause
+        has_hope = cause in _RETRIED and self.readers and self.policy.abort_grace_s
+        self.enter("supersede" if has_hope else "abort")
 
     @property
     def is_cut(self) -> bool:

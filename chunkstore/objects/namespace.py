@@ -89,8 +89,7 @@ class Namespace:
         displaced, entry.open = entry.open, generation
         self._gone.pop(key, None)
         if displaced is not None:
-            displaced.abort = Abort.DISPLACED
-            displaced.enter("abort")
+            displaced.break_off(Abort.DISPLACED)
         return generation
 
     def published(self, generation: Generation, now_s: float) -> None:
@@ -121,8 +120,7 @@ class Namespace:
         entry.open = None
         if entry.complete is None:
             del self._entries[generation.key]
-        generation.abort = cause
-        generation.enter("abort")
+        generation.break_off(cause)
 
     # --- going away ----------------------------------------------------------------------------
 

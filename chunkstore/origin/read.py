@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from chunkstore.errors import PathError
-from chunkstore.live import Catalog, CutWatch, Piece, Reader
+from chunkstore.live import Catalog, CutWatch, Piece, Reader, Visit
 from chunkstore.metrics import Ending
 from chunkstore.objects import Generation
 from chunkstore.origin.browser import CORS_FIELDS
@@ -142,12 +142,11 @@ class Reading:
             modified_s = int(generation.modified_s)
             if if_range_matches(fields, etag=generation.etag, modified_s=modified_s):
                 spec = parse_range(fields.get("range"))
-        answer = self._answer_open if generation.is_open else self._answer_complete
-        self._catalog.enter(generation)
-        try:
-            await answer(exchange, generation, spec)
-        finally:
-            self._catalog.leave(generation)
+        with Visit(self._catalog, generation) as visit:
+            if generation.is_open:
+                await self._answer_open(exchange, visit, spec)
+            else:
+                await self._answer_complete(exchange, generation, spec)
 
     async def _stopped_by_condition(self, exchange: Exchange, generation: Generation) -> bool:
         request = exchange.request
@@ -184,9 +183,8 @@ class Reading:
         fields = field_block([("Content-Range", f"bytes */{size}"), ("ETag", generation.etag)])
         await exchange.refuse(416, detail, fields)
 
-    async def _answer_open(
-        self, exchange: Exchange, generation: Generation, spec: RangeSpec | None
-    ) -> None:
+    async def _answer_open(self, exchange: Exchange, visit: Visit, spec: RangeSpec | None) -> None:
+        generation = visit.generation
         ring = generation.ring
         part = resolve_open(spec, ring.end)
         awaited = part.offset if isinstance(part, Wait) else None
@@ -200,7 +198,7 @@ class Reading:
             part = resolve_open(spec, ring.end)
         if ring.is_sealed and not generation.is_cut:
             await self._answer_complete(exchange, generation, spec)
-        elif generation.is_cut or (awaited is not None and awaited >= ring.end):
+        elif not generation.is_open or (awaited is not None and awaited >= ring.end):
             await exchange.refuse(503, "the bytes asked for have not come in time", _RETRY)
         elif isinstance(part, Slice):
             fields = generation_fields(generation, is_partial=True)
@@ -209,19 +207,19 @@ class Reading:
         elif isinstance(part, Streamed):
             fields = generation_fields(generation, is_partial=True)
             fields += field_block([("Content-Range", content_range(part, None))])
-            await self._follow(exchange, generation, 206, fields, part.start)
+            await self._follow(exchange, visit, 206, fields, part.start)
         else:
-            await self._follow(exchange, generation, 200, generation_fields(generation), 0)
+            await self._follow(exchange, visit, 200, generation_fields(generation), 0)
 
     # --- bodies --------------------------------------------------------------------------------
 
     async def _follow(
-        self, exchange: Exchange, generation: Generation, status: int, fields: bytes, start: int
+        self, exchange: Exchange, visit: Visit, status: int, fields: bytes, start: int
     ) -> None:
         """Send an open generation as it grows; its end is truthful."""
-        broadcast = self._catalog.broadcast(generation)
+        broadcast = self._catalog.broadcast(visit.generation)
         head = exchange.head(status, fields, None)
-        reader = Reader(broadcast, exchange.connection, head, start)
+        reader = Reader(broadcast, visit, exchange.connection, head, start)
         try:
             exchange.ending = await reader.follow()
         finally:

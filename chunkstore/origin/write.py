@@ -212,10 +212,10 @@ class Writing:
             await exchange.refuse(403, reason)
             return
         entry = self._catalog.namespace.entry(key)
-        if entry is None:
+        if entry is None and not self._catalog.has_superseded(key):
             await exchange.refuse(404, "nothing has this path")
             return
-        if self._condition_fails(fields, entry.visible or entry.open):
+        if self._condition_fails(fields, (entry.visible or entry.open) if entry else None):
             await exchange.refuse(412, "the request's condition does not hold for the path")
             return
         ended = self._catalog.delete(key)

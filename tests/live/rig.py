@@ -25,6 +25,8 @@ __all__ = ["Answer", "Kind", "Reader", "Stage", "framed", "framed_from", "parse"
 GUARD_S = 10.0
 """Nothing here takes a second; what takes this long hangs."""
 MAX_BYTES = 2**30
+CUTS = Policy(abort_grace_s=0)
+"""Readers of an upload that breaks off are cut at once: takeover has tests of its own."""
 LEAVE = struct.pack("ii", 1, 0)  # SO_LINGER: close with a reset
 
 Kind = Literal["unix", "tcp", "stream"]
@@ -227,7 +229,7 @@ class Stage:
     def begin(self, key: str, policy: Policy | None = None) -> Upload:
         """The writer's side of a new generation, without a connection."""
         self.catalog.reserve(key, 128)
-        return self.catalog.begin(key, policy or Policy())
+        return self.catalog.begin(key, policy or CUTS)
 
     def append(self, upload: Upload, size: int, *, chunk_end: bool = True) -> None:
         """Let the writer deliver the next bytes."""

@@ -11,7 +11,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from chunkstore.live import Piece
+from chunkstore.live import Piece, Visit
 from chunkstore.live import Reader as LiveReader
 from chunkstore.metrics import Ending
 from chunkstore.objects import Abort
@@ -65,7 +65,9 @@ async def test_a_reader_without_a_raw_socket_does_not_wait_for_the_pump() -> Non
         upload.commit()
         sink = Sink()
         with trio.fail_after(GUARD_S):  # the pump hasn't run: its edge lies behind the end
-            ending = await LiveReader(broadcast, sink, HEAD).follow()
+            ending = await LiveReader(
+                broadcast, Visit(stage.catalog, upload.generation), sink, HEAD
+            ).follow()
         assert ending is Ending.COMPLETE
         assert parse(sink.received).body == framed_from(payload(0, 30), [10, 30], 0)
 
@@ -82,7 +84,9 @@ async def test_a_reader_that_begins_in_what_is_about_to_be_pushed(start: int) ->
             theirs.setblocking(False)
             for size in (20, 30):
                 stage.append(upload, size)
-            reader = LiveReader(broadcast, Sink(theirs), HEAD, start)
+            reader = LiveReader(
+                broadcast, Visit(stage.catalog, upload.generation), Sink(theirs), HEAD, start
+            )
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(reader.follow)
                 await wait_all_tasks_blocked()

@@ -130,7 +130,7 @@ async def test_idle_writer_gets_408_and_its_readers_are_cut(site: Site) -> None:
     began = trio.current_time()
     reader = await site.follow("/x")
     assert (await reader.rest()).is_whole is False
-    assert 20 <= trio.current_time() - began <= 20.5
+    assert 21 <= trio.current_time() - began <= 21.5  # and a second for the encoder's retry
     answer = await writer.answer()
     assert answer.status == 408
     assert answer.fields["connection"] == "close"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import trio
 
 from tests.origin.conftest import OpenSite
 from tests.origin.drive import Site
@@ -115,14 +114,3 @@ async def test_single_writer_policy_refuses_the_newcomer(open_site: OpenSite) ->
     assert (await site.put("/s/x", b"second")).status == 409
     assert (await first.end()).status == 201
     assert (await site.put("/s/x", b"second")).status == 200
-
-
-async def test_readers_of_an_aborted_open_generation_are_cut_at_once(site: Site) -> None:
-    # Takeover (another issue's) would let them go on in the next generation.
-    writer = await site.upload("/x")
-    await writer.chunk(b"abc")
-    reader = await site.follow("/x")
-    began = trio.current_time()
-    await writer.kill()
-    assert (await reader.rest()).is_whole is False
-    assert trio.current_time() == began

@@ -12,9 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "tests" / "README.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| (.+?) \| (.+) \|$", README.partition("## Which test")[2], re.MULTILINE)[2:]
 LATER = {
-    "**Takeover**",
-    "**LL-HLS**",
-    "... `abort_grace`",
     "... 401",
     "... token-protected answers are private",
 }

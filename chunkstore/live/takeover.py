@@ -1,0 +1,94 @@
+"""Readers of an upload that broke off go on in the next upload of its path.
+
+They stay where they are, parked at the edge of the superseded generation, until it is known who of
+them may go on; then the pump lets them go, and each moves to the successor or is cut.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import trio
+
+from chunkstore.live.broadcast import Broadcast
+from chunkstore.objects import KEPT_COUNT, Claim, Generation
+
+__all__ = ["Takeovers"]
+
+
+class Takeovers:
+    """All superseded generations, by path, oldest first."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, list[Broadcast]] = {}
+        self._sooner = trio.Event()
+
+    def keep(self, broadcast: Broadcast) -> None:
+        """Its generation was superseded: its readers have a claim from now on."""
+        generation = broadcast.generation
+        broadcast.claim = Claim(generation, trio.current_time())
+        kept = self._kept.setdefault(generation.key, [])
+        kept.append(broadcast)
+        if len(kept) > KEPT_COUNT:
+            kept[0].generation.enter("abort")
+        self._sooner.set()
+
+    def drop(self, generation: Generation) -> None:
+        """It is no longer superseded, or nobody reads it any more; harmless if it isn't kept."""
+        kept = self._kept.get(generation.key, [])
+        kept[:] = [one for one in kept if one.generation is not generation]
+        if not kept:
+            self._kept.pop(generation.key, None)
+
+    def of(self, key: str) -> list[Generation]:
+        """The superseded generations of a path."""
+        return [one.generation for one in self._kept.get(key, ())]
+
+    def begin(self, successor: Broadcast) -> None:
+        """A new upload of a path has begun."""
+        for kept in self._kept.get(successor.generation.key, ()):
+            assert kept.claim is not None
+            if kept.claim.successor is None:
+                kept.claim.begin(successor.generation)
+                kept.successor = successor
+                successor.predecessors = (*successor.predecessors, kept)
+
+    def compare(self, successor: Broadcast) -> None:
+        """A successor has grown or ended: tell the readers whose claims that decides."""
+        now_s = trio.current_time()
+        # Those whose readers have all moved or gone hold memory: nobody may hold them for long.
+        waiting = tuple(one for one in successor.predecessors if one.generation.is_superseded)
+        has_broken_off = successor.generation.abort is not None
+        successor.predecessors = () if has_broken_off else waiting
+        for kept in waiting:
+            assert kept.claim is not None
+            kept.claim.compare(now_s)
+            if has_broken_off:
+                kept.successor = None
+            kept.wake()
+            self._sooner.set()
+
+    def give_up(self) -> None:
+        """No upload can follow any more: those that have no successor end now."""
+        for kept in self._all():
+            if kept.successor is None:
+                kept.generation.enter("abort")
+
+    async def run(self) -> None:
+        """Give up what nobody took over in time, until cancelled."""
+        while True:
+            now_s = trio.current_time()
+            soonest_s = math.inf
+            for kept in self._all():
+                assert kept.claim is not None
+                if kept.claim.deadline_s <= now_s:
+                    kept.generation.enter("abort")
+                else:
+                    soonest_s = min(soonest_s, kept.claim.deadline_s)
+            with trio.move_on_at(soonest_s):
+                await self._sooner.wait()
+            self._sooner = trio.Event()
+
+    def _all(self) -> Iterator[Broadcast]:
+        return iter([one for kept in self._kept.values() for one in kept])
