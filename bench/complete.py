@@ -15,9 +15,8 @@ with send buffers an eighth of the size, 2.0 and 0.9. So both ends' time is show
 from __future__ import annotations
 
 from bench.contest import Results, add_peers_flag, contestants, turns
-from bench.harness import JsonLines, Parser, Result, Server, generate, main
+from bench.harness import Parser, Result, Server, generate, main, open_results
 from bench.outcome import Verdicts
-from bench.usage import machine
 
 __all__ = ["SIZES", "measure"]
 
@@ -68,9 +67,7 @@ def _run() -> int:
     cases = args.sizes.split(",")
     if wrong := [case for case in cases if case not in SIZES]:
         parser.error(f"no size is called {wrong[0]!r}; there are {', '.join(SIZES)}")
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     entered = contestants(args.server, args.peers, out, live=False)
     results = Results(out)
     verdicts = Verdicts()

@@ -27,7 +27,7 @@ from bench.build import NoCompilerError, build
 from bench.churn import churn
 from bench.contest import Contestant, add_peers_flag, contestants, turns
 from bench.deletion import deletion
-from bench.harness import JsonLines, Parser, Server, generate, main, serve
+from bench.harness import JsonLines, Parser, Server, generate, main, open_results, serve
 from bench.outcome import (
     SHAPES,
     Outcome,
@@ -38,7 +38,7 @@ from bench.outcome import (
     judge,
     shape_of,
 )
-from bench.usage import machine, need_descriptors
+from bench.usage import need_descriptors
 
 __all__ = ["FLOORS", "compete", "entrants", "measure", "start_floor"]
 
@@ -165,9 +165,7 @@ def _run() -> int:
     args = parser.parse_args()
     args.seconds = args.seconds or (4.0 if args.churn else 30.0)
     shape = SHAPES[args.shape] if args.shape else shape_of(args)
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     if args.churn:
         entered = entrants(args.server, args.peers, out)
         return churn(entered, shape, args.seconds, args.join, args.runs, out)

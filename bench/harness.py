@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 
 from bench.build import BenchError, build
 from bench.interrupts import catch_signals, hold_signals
-from bench.usage import Usage, family, machine_busy_s, usage
+from bench.usage import Usage, family, machine, machine_busy_s, usage
 
 __all__ = [
     "NOT_RUN",
@@ -38,6 +38,7 @@ __all__ = [
     "Server",
     "generate",
     "main",
+    "open_results",
     "serve",
     "serve_ours",
 ]
@@ -266,6 +267,14 @@ class JsonLines:
                 out.write(json.dumps({"kind": kind, **record}) + "\n")
         except OSError as error:
             raise BenchError(f"can't write {self._path}: {error.strerror}") from error
+
+
+def open_results(path: str | None) -> JsonLines:
+    """Where the raw results of a question go; they begin with the machine, which is printed too."""
+    out, found = JsonLines(path), machine()
+    out.write("machine", found)
+    print("machine:", ", ".join(f"{name} {value}" for name, value in found.items()))
+    return out
 
 
 class Parser(argparse.ArgumentParser):

@@ -13,9 +13,8 @@ touched, which a virtual machine charges for the first time.
 from __future__ import annotations
 
 from bench.contest import Results, add_peers_flag, contestants, turns
-from bench.harness import JsonLines, Parser, Result, Server, generate, main
-from bench.outcome import Verdicts
-from bench.usage import machine
+from bench.harness import Parser, Result, Server, generate, main, open_results
+from bench.outcome import CPU, Verdicts
 
 __all__ = ["CASES", "measure"]
 
@@ -30,7 +29,6 @@ _BODY_BYTES = 1 << 20
 _NAMES = 512  # however many writers there are: what is overwritten must be as cold in each case
 _WRITERS = ("1 writer", "64 writers")
 _MANY_RATIO = 1.2
-_CPU = "CPU s/GiB"
 
 
 def measure(server: Server, case: str, seconds: float) -> Result:
@@ -49,7 +47,7 @@ def measure(server: Server, case: str, seconds: float) -> Result:
         fault = f"failed: {report['unexpected']} answers with status {report['bad_status']}"
     gib = report["answers"] * _BODY_BYTES / 2**30
     figures = {
-        _CPU: done.cpu_s("start", "end") / gib,
+        CPU: done.cpu_s("start", "end") / gib,
         "GiB/s": gib / report["seconds"],
         "RSS MiB": done.usage_at["end"].resident_bytes / 2**20,
     }
@@ -62,9 +60,7 @@ def _run() -> int:
     parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
     add_peers_flag(parser, "all")
     args = parser.parse_args()
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     entered = contestants(args.server, args.peers, out, live=True)
     results = Results(out)
     for case in CASES:
@@ -72,16 +68,14 @@ def _run() -> int:
             results.add(measure(server, case, args.seconds))
     verdicts = Verdicts()
     verdicts.add("every run valid " + "; ".join(results.faults), not results.faults)
-    costs = {case: results.medians(case, _CPU) for case in CASES}
+    costs = {case: results.medians(case, CPU) for case in CASES}
     for case, each in costs.items():
         for name, cost in each.items():
             if name not in ("ours", "node"):  # asked of the Python peers
                 text = f"{case}: ours {each.get('ours', 0):.3f} < {name} {cost:.3f} CPU s/GiB"
                 verdicts.add(text, 0 < each.get("ours", 0) < cost)
     for framing in ("chunks", "length"):
-        one, many = (
-            costs[f"{who}, {framing}"].get("ours", 0) for who in ("1 writer", "64 writers")
-        )
+        one, many = (costs[f"{who}, {framing}"].get("ours", 0) for who in _WRITERS)
         ratio = many / one if one else float("inf")
         text = f"64 writers cost {ratio:.2f}x one's, {framing} <= {_MANY_RATIO}x"
         verdicts.add(text, ratio <= _MANY_RATIO)

@@ -25,10 +25,10 @@ from bench.harness import (
     Server,
     generate,
     main,
+    open_results,
     serve_ours,
 )
 from bench.outcome import Verdicts
-from bench.usage import machine
 
 __all__ = ["Side"]
 
@@ -102,9 +102,7 @@ def _run() -> int:
     args = parser.parse_args()
     if min(args.keys, args.few) < _WINDOW or args.keys % 100 or args.few % 100:
         parser.error(f"key counts are multiples of 100, at least {_WINDOW}")
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     with contextlib.ExitStack() as stack:
         sizes = _sizes(args.few, args.keys)
         sides = [stack.enter_context(_side(args.server, keys)) for keys in sizes]

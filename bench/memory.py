@@ -23,9 +23,18 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from bench.build import BenchError
-from bench.harness import JsonLines, Parser, Result, Server, generate, main, serve_ours
+from bench.harness import (
+    JsonLines,
+    Parser,
+    Result,
+    Server,
+    generate,
+    main,
+    open_results,
+    serve_ours,
+)
 from bench.outcome import Verdicts, faults
-from bench.usage import kernel_socket_bytes, machine, need_descriptors
+from bench.usage import kernel_socket_bytes, need_descriptors
 
 __all__ = ["Pace", "idle_slope", "pace", "parked_slope"]
 
@@ -237,9 +246,7 @@ def _run() -> int:
     if not 0 < args.low < args.high or not args.stalled:
         parser.error("asks for 0 < low < high, and at least one stalled reader")
     need_descriptors(args.high + 64)
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     verdicts = Verdicts()
     for name, measured, bound in (
         ("idle keep-alive", idle_slope, _IDLE_BYTES),

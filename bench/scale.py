@@ -17,9 +17,9 @@ from statistics import median
 
 from bench.contest import Contestant, contestants, turns
 from bench.fanout import measure, start_floor
-from bench.harness import JsonLines, Parser, Result, main
+from bench.harness import Parser, Result, main, open_results
 from bench.outcome import Outcome, Shape, Verdicts
-from bench.usage import machine, need_descriptors
+from bench.usage import need_descriptors
 
 __all__ = ["cost_us"]
 
@@ -43,9 +43,7 @@ def _run() -> int:
     parser.add_argument("--runs", type=int, default=3, help="default %(default)s")
     args = parser.parse_args()
     need_descriptors(_WRITERS * _READERS[-1] + 128)
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     ratios: dict[int, float] = {}
     faults: list[str] = []
     for readers in _READERS:

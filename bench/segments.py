@@ -17,7 +17,7 @@ no objects and doesn't take part.
 from __future__ import annotations
 
 from bench.contest import Results, add_peers_flag, contestants, turns
-from bench.harness import JsonLines, Parser, Result, Server, generate, main
+from bench.harness import Parser, Result, Server, generate, main, open_results
 from bench.outcome import (
     CPU,
     Outcome,
@@ -28,7 +28,6 @@ from bench.outcome import (
     judge,
     shape_of,
 )
-from bench.usage import machine
 
 __all__ = ["measure"]
 
@@ -77,9 +76,7 @@ def _run() -> int:
     if chunks < 1:
         parser.error(f"a segment of {args.segment:g} s has no chunk")
     case = f"{shape}, {chunks} chunks a segment"
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     print(f"{case}; steady for {args.seconds:g} s after a join of {args.join:g} s")
     entered = contestants(args.server, args.peers, out, live=True)
     results = Results(out)

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 from bench.contest import add_peers_flag
 from bench.fanout import FLOORS, compete, entrants
-from bench.harness import JsonLines, Parser, main
+from bench.harness import Parser, main, open_results
 from bench.outcome import SHAPES
-from bench.usage import machine
 
 __all__ = ["NAMES"]
 
@@ -34,9 +33,7 @@ def _run() -> int:
     names = args.shapes.split(",")
     if wrong := [name for name in names if name not in SHAPES]:
         parser.error(f"no shape is called {wrong[0]!r}; there are {', '.join(SHAPES)}")
-    out = JsonLines(args.json)
-    out.write("machine", machine())
-    print("machine:", ", ".join(f"{name} {value}" for name, value in machine().items()))
+    out = open_results(args.json)
     entered = entrants(args.server, args.peers, out)
     times = {"seconds": args.seconds, "join_s": args.join}
     codes: list[int] = []

@@ -83,7 +83,7 @@ class Ring:
             chunk_end: its last byte is the last data byte of a chunk as the writer framed it.
         Returns:
             whether new bytes became visible.
-        Cost: one copy, O(n); at most one block allocation per MiB.
+        Cost: one copy, O(n); a block for each large run, and one at each doubling of small ones.
         """
         if len(data) >= OWN_BLOCK_BYTES:
             self._trim()

@@ -6,6 +6,7 @@
     pump.py        the one task that pushes to all of them
     reader.py      one GET that follows an open generation: catches up, joins the edge, falls behind
     upload.py      the writer's side: takes bytes in and shows them
+    takeover.py    readers of an upload that broke off go on in its retry
     catalog.py     namespace + store + broadcasts: who reads, who waits, what goes
 
 A reader is always in one of two places. *Behind*, its own task sends it views of the ring. *At the

@@ -58,16 +58,15 @@ class Takeovers:
         """A successor has grown or ended: tell the readers whose claims that decides."""
         now_s = trio.current_time()
         # Those whose readers have all moved or gone hold memory: nobody may hold them for long.
-        waiting = tuple(one for one in successor.predecessors if one.generation.is_superseded)
-        has_broken_off = successor.generation.abort is not None
-        successor.predecessors = () if has_broken_off else waiting
+        waiting = [one for one in successor.predecessors if one.generation.is_superseded]
         for kept in waiting:
             assert kept.claim is not None
             kept.claim.compare(now_s)
-            if has_broken_off:
+            if kept.claim.successor is None:
                 kept.successor = None
             kept.wake()
             self._sooner.set()
+        successor.predecessors = tuple(one for one in waiting if one.successor is successor)
 
     def give_up(self) -> None:
         """No upload can follow any more: those that have no successor end now."""

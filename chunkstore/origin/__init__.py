@@ -3,6 +3,7 @@
 origin.py    the parts together, and the table of handlers
 process.py   the whole life of `chunkstore serve`: listeners, signals, drain
 read.py      GET and HEAD: complete objects, open ones, holds, ranges
+reload.py    LL-HLS: a GET that waits for a playlist's next version
 write.py     PUT and POST, DELETE
 listing.py   LIST and its mirror `GET /prefix?list`
 browser.py   what browsers may do: CORS for reads, no cross-site writes

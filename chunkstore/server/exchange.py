@@ -15,6 +15,7 @@ from chunkstore.wire import (
     Closed,
     Data,
     EndOfBody,
+    Need,
     NoLength,
     Refusal,
     Request,
@@ -111,6 +112,7 @@ class Exchange:
             # Only now: what came has been passed on first.
             connection.transport.acknowledge_soon()
             events = connection.protocol.take(await connection.transport.receive())
+        assert not isinstance(events[-1], (Need, Request))  # which would stand alone
         return cast(list[BodyEvent], events)
 
     async def continue_if_asked(self) -> None:

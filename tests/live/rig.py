@@ -192,7 +192,7 @@ class Stage:
     @classmethod
     @asynccontextmanager
     async def _open(cls, **changes: object) -> AsyncIterator[Stage]:
-        origin = Origin(Settings(log="off", **changes), Log("off"))  # type: ignore[arg-type]
+        origin = Origin(Settings(log="off", **changes), Log("off"))  # type: ignore[arg-type]  # as its fields
         with trio.fail_after(3 * GUARD_S):
             async with trio.open_nursery() as nursery:
                 await nursery.start(origin.run)

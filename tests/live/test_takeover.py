@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 import trio
 from hypothesis import given, settings
@@ -166,7 +168,7 @@ class Play:
             self.fill += value == "other"  # from here on all bytes differ
             self.begin()
         elif name == "join":
-            reader = self.stage.connect(value, send_buffer=20_000)  # type: ignore[arg-type]
+            reader = self.stage.connect(cast(Kind, value), send_buffer=20_000)
             reader.ask("/live")
             self.readers.append(reader)
         elif self.readers and name in ("pause", "resume"):

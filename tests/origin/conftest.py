@@ -18,7 +18,7 @@ OpenSite = Callable[..., Awaitable[Site]]
 HERE = Path(__file__).parent
 
 
-def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401
+def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - pytest-trio passes what it likes
     """`trio.run`, on a clock that jumps over every wait."""
     return trio.run(test, clock=MockClock(autojump_threshold=0))
 

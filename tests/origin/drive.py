@@ -230,7 +230,7 @@ class Site:
         self.nursery = nursery
 
     @classmethod
-    async def open(cls, nursery: trio.Nursery, **changes: Any) -> Site:  # noqa: ANN401
+    async def open(cls, nursery: trio.Nursery, **changes: Any) -> Site:  # noqa: ANN401 - as in `make_settings`
         """Start an origin in `nursery`; `changes` as in `make_settings`."""
         origin = Origin(make_settings(**changes), Log("off"))
         await nursery.start(origin.run)
@@ -301,7 +301,7 @@ class Site:
 
 def run_site(
     test: Callable[[Site], Any],
-    **changes: Any,  # noqa: ANN401
+    **changes: Any,  # noqa: ANN401 - as in `make_settings`
 ) -> None:
     """Run `test` with an origin of its own, in its own loop and on its own clock.
 
