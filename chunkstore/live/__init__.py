@@ -2,7 +2,6 @@
 
     outlet.py      what a reader's connection must offer (the server's transports do)
     broadcast.py   one open generation, and the readers at its live edge
-    frames.py      what is pushed: made once for all, sent without a copy for each
     pump.py        the one task that pushes to all of them
     reader.py      one GET that follows an open generation: catches up, joins the edge, falls behind
     upload.py      the writer's side: takes bytes in and shows them

@@ -234,11 +234,8 @@ class Catalog:
         else:
             self._takeovers.drop(generation)
         self.grew(broadcast)
-        if self._broadcasts.pop(generation.id, None) is not None:
-            if not self._broadcasts:
-                self._pump.frames.close()  # nothing is live: give its memory back
-            if generation.abort is not None:
-                self.metrics.aborts[generation.abort.metric] += 1
+        if self._broadcasts.pop(generation.id, None) is not None and generation.abort is not None:
+            self.metrics.aborts[generation.abort.metric] += 1
         self._release_if_gone(generation)
 
     def grew(self, broadcast: Broadcast) -> None:

@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from chunkstore.live.frames import FrameLog
-
 if TYPE_CHECKING:
     from chunkstore.live.broadcast import Broadcast
 
@@ -27,14 +25,9 @@ SHARE_MAX_S = 0.02
 
 
 class Pump:
-    """Takes broadcasts in the order in which they have something new.
-
-    Attributes:
-        frames: makes what is pushed.
-    """
+    """Takes broadcasts in the order in which they have something new."""
 
     def __init__(self) -> None:
-        self.frames = FrameLog()
         self._due: deque[Broadcast] = deque()
         self._woken = trio.Event()
         self._share_s = SHARE_MIN_S
@@ -50,15 +43,10 @@ class Pump:
         Live readers come before those who catch up: the pump works for as long as everybody else
         together worked while it was away, so a storm of joins takes half the time at most.
         """
-        try:
-            while True:
-                self._woken = trio.Event()
-                await self._push_all()
-                await self._woken.wait()
-        finally:
-            for broadcast in self._due:
-                broadcast.end_round()
-            self.frames.close()
+        while True:
+            self._woken = trio.Event()
+            await self._push_all()
+            await self._woken.wait()
 
     async def _push_all(self) -> None:
         resumed_s = time.perf_counter()

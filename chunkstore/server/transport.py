@@ -83,18 +83,18 @@ class SocketTransport(Transport):
         self.raw: socket.socket = raw
         self.peer = peer
         self._is_tcp = raw.family != socket.AF_UNIX
-        self._has_yielded = True
+        # What had come was received most likely; and if not, others have their turn in between.
+        self._is_drained = False
 
     async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
-        if not self._has_yielded:  # a peer that always has data must not starve the others
-            await trio.lowlevel.checkpoint()
-        self._has_yielded = False
         while True:
+            if self._is_drained:
+                await trio.lowlevel.wait_readable(self.raw)
+            self._is_drained = True
             try:
                 return _inbox_view[: self.raw.recv_into(_inbox, limit_bytes)]
             except (BlockingIOError, InterruptedError):
-                self._has_yielded = True
-                await trio.lowlevel.wait_readable(self.raw)
+                pass
             except OSError as error:
                 raise trio.BrokenResourceError(str(error)) from error
 
