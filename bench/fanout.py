@@ -135,9 +135,9 @@ def _verdicts(shape: Shape, ours: list[Outcome], floors: list[Outcome]) -> Verdi
         return verdicts
     if asked.cpu_ratio:
         figure = median(ratios) if ratios else float("inf")
-        verdicts.add(
-            f"CPU {figure:.2f}x the floor's <= {asked.cpu_ratio}x", figure <= asked.cpu_ratio
-        )
+        pairs = ", ".join(f"{ratio:.2f}" for ratio in ratios)
+        text = f"CPU {figure:.2f}x the floor's (pairs {pairs}) <= {asked.cpu_ratio}x"
+        verdicts.add(text, figure <= asked.cpu_ratio)
         share = min(run.share for run in ours)
         verdicts.add(f"in real time, all runs: {share:.3%} >= 99.9 %", share >= 0.999)
         verdicts.add("no reader cut", not any(run.cut for run in ours))
