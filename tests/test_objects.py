@@ -213,8 +213,7 @@ class NamespaceMachine(RuleBasedStateMachine):
         name = self.model.names.pop(key, None)
         expected = [] if name is None else [one for one in (name.writing, name.complete) if one]
         assert ended == expected
-        if name is not None:
-            self.model.gone_at[key] = self.now_s
+        self.model.gone_at[key] = self.now_s
         for generation in ended:
             assert generation.abort is (
                 Abort.DELETED if name and generation is name.writing else None

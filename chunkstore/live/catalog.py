@@ -183,6 +183,24 @@ class Catalog:
             self._waiter_count -= 1
         self.count_hold(is_met=ring.is_sealed or offset < ring.end)
 
+    async def wait_retried(self, generation: Generation, timeout_s: float) -> Generation | None:
+        """What a reader that was sent nothing yet goes on with, if its upload broke off.
+
+        Waits for the next upload of the path, for the grace at most. None: it has not broken off,
+        or nothing came.
+
+        Cancellation: nothing remains.
+        """
+        if not generation.is_superseded:
+            return None
+        key = generation.key
+
+        def is_over() -> bool:
+            return not generation.is_superseded or self.namespace.visible(key) is not None
+
+        await self.wait_until(key, is_over, min(timeout_s, generation.policy.abort_grace_s))
+        return self.namespace.visible(key)
+
     def count_hold(self, *, is_met: bool) -> None:
         """Count a hold that ended."""
         if is_met:

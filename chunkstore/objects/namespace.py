@@ -125,11 +125,14 @@ class Namespace:
     # --- going away ----------------------------------------------------------------------------
 
     def delete(self, key: str, now_s: float) -> list[Generation]:
-        """Take the name away with all it has; empty if nothing was there to see or write."""
+        """Take the name away with all it has; empty if nothing was there to see or write.
+
+        No policy holds for it then, as for one whose upload had broken off.
+        """
+        _remember(self._gone, key, now_s)
         entry = self._entries.pop(key, None)
         if entry is None:
             return []
-        _remember(self._gone, key, now_s)
         ended = [one for one in (entry.open, entry.complete) if one is not None]
         for generation in ended:
             generation.abort = Abort.DELETED if generation.is_open else None

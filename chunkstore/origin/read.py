@@ -74,8 +74,8 @@ class Reading:
         generation = None if "%" in path else self._catalog.namespace.visible(path)
         if generation is None:
             generation = await self._find(exchange)
-        if generation is not None:
-            await self._answer(exchange, generation)
+        while generation is not None:
+            generation = await self._answer(exchange, generation)
 
     async def head(self, exchange: Exchange) -> None:
         """Answer HEAD: GET's head, at once; it never waits for an object."""
@@ -133,20 +133,21 @@ class Reading:
 
     # --- what is there -------------------------------------------------------------------------
 
-    async def _answer(self, exchange: Exchange, generation: Generation) -> None:
+    async def _answer(self, exchange: Exchange, generation: Generation) -> Generation | None:
+        """Answer with a generation; or what to answer with instead, if it broke off before."""
         fields = exchange.request.fields
         spec: RangeSpec | None = None
         if not fields.is_plain:
             if await self._stopped_by_condition(exchange, generation):
-                return
+                return None
             modified_s = int(generation.modified_s)
             if if_range_matches(fields, etag=generation.etag, modified_s=modified_s):
                 spec = parse_range(fields.get("range"))
         with Visit(self._catalog, generation) as visit:
             if generation.is_open:
-                await self._answer_open(exchange, visit, spec)
-            else:
-                await self._answer_complete(exchange, generation, spec)
+                return await self._answer_open(exchange, visit, spec)
+            await self._answer_complete(exchange, generation, spec)
+            return None
 
     async def _stopped_by_condition(self, exchange: Exchange, generation: Generation) -> bool:
         request = exchange.request
@@ -183,7 +184,9 @@ class Reading:
         fields = field_block([("Content-Range", f"bytes */{size}"), ("ETag", generation.etag)])
         await exchange.refuse(416, detail, fields)
 
-    async def _answer_open(self, exchange: Exchange, visit: Visit, spec: RangeSpec | None) -> None:
+    async def _answer_open(
+        self, exchange: Exchange, visit: Visit, spec: RangeSpec | None
+    ) -> Generation | None:
         generation = visit.generation
         ring = generation.ring
         part = resolve_open(spec, ring.end)
@@ -193,8 +196,11 @@ class Reading:
         if awaited is not None:
             if not self._catalog.can_wait:
                 await exchange.refuse(503, self._catalog.why_not_wait, _RETRY)
-                return
-            await self._catalog.wait_grown(generation, awaited, self._hold_cap_s)
+                return None
+            left_s = exchange.started_s + self._hold_cap_s - trio.current_time()
+            await self._catalog.wait_grown(generation, awaited, left_s)
+            if retry := await self._catalog.wait_retried(generation, left_s):
+                return retry
             part = resolve_open(spec, ring.end)
         if ring.is_sealed and not generation.is_cut:
             await self._answer_complete(exchange, generation, spec)
@@ -210,6 +216,7 @@ class Reading:
             await self._follow(exchange, visit, 206, fields, part.start)
         else:
             await self._follow(exchange, visit, 200, generation_fields(generation), 0)
+        return None
 
     # --- bodies --------------------------------------------------------------------------------
 

@@ -169,6 +169,18 @@ async def test_delete_during_the_grace_cuts_at_once(site: Site) -> None:
     await site.check_nothing_left()
 
 
+async def test_a_name_deleted_during_the_grace_is_not_held_for(open_site: OpenSite) -> None:
+    site = await open_site()
+    first = await site.upload("/live/1.m4s")
+    await first.chunk(b"one")
+    await site.follow("/live/1.m4s")
+    await first.kill()
+    assert (await site.ask("DELETE", "/live/1.m4s")).status == 200
+    began = trio.current_time()
+    assert (await site.get("/live/1.m4s")).status == 404
+    assert trio.current_time() == began
+
+
 async def test_a_drain_during_the_grace_cuts_at_once(site: Site) -> None:
     reader, first = await left_to(site, b"one")
     await first.kill()
