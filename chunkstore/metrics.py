@@ -5,10 +5,14 @@ Plain integers on one object, moved where things happen; whoever wants to show t
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from enum import Enum
 
-__all__ = ["Ending", "Metrics"]
+__all__ = ["AGE_BOUNDS_S", "Ending", "Histogram", "Metrics"]
+
+AGE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Upper bounds of the buckets of every histogram, in seconds: from half a millisecond up."""
 
 
 class Ending(Enum):
@@ -30,6 +34,26 @@ class Ending(Enum):
         self.text = text
 
 
+class Histogram:
+    """How often a time fell in each bucket.
+
+    Attributes:
+        counts: by bucket; the last one is for what is beyond all bounds.
+        sum_s: of all times.
+    """
+
+    __slots__ = ("counts", "sum_s")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(AGE_BOUNDS_S) + 1)
+        self.sum_s = 0.0
+
+    def add(self, value_s: float, count: int = 1) -> None:
+        """Count a time, `count` times. Cost: O(log buckets)."""
+        self.counts[bisect_left(AGE_BOUNDS_S, value_s)] += count
+        self.sum_s += value_s * count
+
+
 class Metrics:
     """Everything that is counted, since the start.
 
@@ -42,7 +66,13 @@ class Metrics:
         evicted, expired: complete generations that went away so.
         taken_over: readers that went on in the next upload of their path.
         holds_met, holds_unmet: GETs that waited for an object, by whether it appeared.
+        missed_at_edge: 404s for names in a folder that received a byte within the last 10 s.
         connections, connections_refused: accepted, and turned away at the limit.
+        sent_age: from a byte's arrival to its hand-off to the kernel, a reader at a live edge
+            and a push.
+        first_byte: from a request's head to the first bytes of its answer.
+        upload_gap: the longest time between two arrivals of bytes, an upload that has ended.
+        loop_lag: how late the event loop was for a timer, four times a second.
     """
 
     def __init__(self) -> None:
@@ -56,5 +86,10 @@ class Metrics:
         self.taken_over = 0
         self.holds_met = 0
         self.holds_unmet = 0
+        self.missed_at_edge = 0
         self.connections = 0
         self.connections_refused = 0
+        self.sent_age = Histogram()
+        self.first_byte = Histogram()
+        self.upload_gap = Histogram()
+        self.loop_lag = Histogram()

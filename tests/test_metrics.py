@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from chunkstore.metrics import Ending, Metrics
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chunkstore.metrics import AGE_BOUNDS_S, Ending, Histogram, Metrics
 
 
 def test_every_ending_has_a_name_and_a_text_of_its_own() -> None:
@@ -29,5 +33,24 @@ def test_what_is_the_clients_doing_or_whole_is_no_error() -> None:
 def test_counters_begin_at_nothing_and_are_not_shared() -> None:
     one, other = Metrics(), Metrics()
     for name, value in vars(one).items():
-        assert value in (0, Counter())
-        assert not isinstance(value, Counter) or value is not getattr(other, name)
+        if isinstance(value, Histogram):
+            assert not value.sum_s
+            assert not any(value.counts)
+            assert value.counts is not getattr(other, name).counts
+        else:
+            assert value in (0, Counter())
+            assert not isinstance(value, Counter) or value is not getattr(other, name)
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.integers(1, 1000))))
+def test_a_histogram_against_a_list(times: list[tuple[float, int]]) -> None:
+    histogram = Histogram()
+    for value_s, count in times:
+        histogram.add(value_s, count)
+    every = [value_s for value_s, count in times for _ in range(count)]
+    below = 0
+    for bound_s, count in zip(AGE_BOUNDS_S, histogram.counts, strict=False):
+        below += count
+        assert below == sum(value_s <= bound_s for value_s in every)
+    assert sum(histogram.counts) == len(every)
+    assert histogram.sum_s == pytest.approx(sum(every))

@@ -46,6 +46,7 @@ class Broadcast:
     """
 
     __slots__ = (
+        "_arrived_s",
         "_awaited",
         "_edge",
         "_is_due",
@@ -80,9 +81,15 @@ class Broadcast:
         self._members: _Members | None = None
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
         self._round: _Round | None = None  # the one under way
+        self._arrived_s = math.inf  # when the oldest bytes came that no round has taken
 
-    def wake(self) -> None:
-        """Called after publishing: whoever waits looks at the ring again until at the edge."""
+    def wake(self, arrived_s: float) -> None:
+        """Called after publishing: whoever waits looks at the ring again until at the edge.
+
+        Args:
+            arrived_s: Trio's time when the first of the new bytes came.
+        """
+        self._arrived_s = min(self._arrived_s, arrived_s)
         if self._edge and not self._is_due:
             if len(self._edge) > SMALL_EDGE:
                 self._is_due = True
@@ -135,6 +142,8 @@ class Broadcast:
     def join(self, reader: Reader, raw: socket.socket) -> None:
         """Hand a reader that is exactly at the edge to the pump (no await since it looked)."""
         self._pushed = self.edge_index
+        if not self._edge:
+            self._arrived_s = math.inf  # what nobody waited for
         assert reader.at.index == self._pushed
         assert not reader.at.skip
         self._edge[reader] = raw
@@ -161,13 +170,16 @@ class Broadcast:
         frame = ring.frame(index)
         size = sum(map(len, frame))
         self._pushed = index + 1
-        for reader, raw in tuple(self._edge.items()):
+        arrived_s, self._arrived_s = self._arrived_s, math.inf
+        readers = tuple(self._edge.items())
+        for reader, raw in readers:
             try:
                 sent = raw.sendmsg(frame)
             except OSError:
                 sent = 0  # as in `push`
             if sent != size:
                 self._let_go(reader, index, sent)
+        self._pump.sent(arrived_s, len(readers))
         return True
 
     def _let_go(self, reader: Reader, index: int, sent_bytes: int) -> None:
@@ -200,6 +212,8 @@ class Broadcast:
                 sent = 0  # full, or broken: its own task meets the same and knows what to do
             if sent != size or not data:
                 self._let_go(readers[index], turn.first, sent)
+        if data:
+            self._pump.sent(turn.arrived_s, min(turn.done_count, len(sockets)) - start)
         if turn.done_count >= len(sockets):
             self._round = None
         return False
@@ -217,10 +231,13 @@ class Broadcast:
             data = b"".join(ring.pieces(at, ring.frame_count, PUSH_BYTES))
             ring.advance(at, len(data))
             self._pushed = at.index
+        arrived_s = self._arrived_s
+        if self._pushed == ring.frame_count:
+            self._arrived_s = math.inf
         # Who joins while the round is under way has all up to `_pushed`: it isn't part of it.
         if self._members is None:
             self._members = (list(self._edge), list(self._edge.values()))
-        return _Round(self._members, data, first)
+        return _Round(self._members, data, first, arrived_s)
 
 
 class _Round:
@@ -233,13 +250,15 @@ class _Round:
         members: the readers, and in the same order their sockets.
         data: what is sent, one run of the framed stream; empty: they are let go, as it has ended.
         first: index of its first frame.
+        arrived_s: when the oldest bytes in it came.
         done_count: how many of them had their turn.
     """
 
-    __slots__ = ("data", "done_count", "first", "members")
+    __slots__ = ("arrived_s", "data", "done_count", "first", "members")
 
-    def __init__(self, members: _Members, data: bytes, first: int) -> None:
+    def __init__(self, members: _Members, data: bytes, first: int, arrived_s: float) -> None:
         self.members = members
         self.data = data
         self.first = first
+        self.arrived_s = arrived_s
         self.done_count = 0

@@ -77,7 +77,7 @@ class Catalog:
         self._broadcasts: dict[int, Broadcast] = {}
         self._held: dict[str, tuple[trio.Event, int]] = {}
         self._waiter_count = 0
-        self._pump = Pump()
+        self._pump = Pump(metrics.sent_age)
         self._takeovers = Takeovers()
         self._sooner = trio.Event()
         self.is_draining = False
@@ -251,14 +251,18 @@ class Catalog:
             generation.watch(lambda: self._ended(broadcast))
         else:
             self._takeovers.drop(generation)
-        self.grew(broadcast)
+        self.grew(broadcast, trio.current_time())
         if self._broadcasts.pop(generation.id, None) is not None and generation.abort is not None:
             self.metrics.aborts[generation.abort.metric] += 1
         self._release_if_gone(generation)
 
-    def grew(self, broadcast: Broadcast) -> None:
-        """An open generation has new bytes to see, or has ended: whoever waits looks again."""
-        broadcast.wake()
+    def grew(self, broadcast: Broadcast, arrived_s: float) -> None:
+        """An open generation has new bytes to see, or has ended: whoever waits looks again.
+
+        Args:
+            arrived_s: when the first of these bytes came, or the end.
+        """
+        broadcast.wake(arrived_s)
         if broadcast.predecessors:
             self._takeovers.compare(broadcast)
 

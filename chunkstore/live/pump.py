@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from chunkstore.metrics import Histogram
+
 if TYPE_CHECKING:
     from chunkstore.live.broadcast import Broadcast
 
@@ -25,9 +27,14 @@ SHARE_MAX_S = 0.02
 
 
 class Pump:
-    """Takes broadcasts in the order in which they have something new."""
+    """Takes broadcasts in the order in which they have something new.
 
-    def __init__(self) -> None:
+    Args:
+        ages: counts how old bytes are when they are handed over.
+    """
+
+    def __init__(self, ages: Histogram) -> None:
+        self._ages = ages
         self._due: deque[Broadcast] = deque()
         self._woken = trio.Event()
         self._share_s = SHARE_MIN_S
@@ -36,6 +43,10 @@ class Pump:
         """Have `broadcast` pushed; it must not be waiting already."""
         self._due.append(broadcast)
         self._woken.set()
+
+    def sent(self, arrived_s: float, count: int) -> None:
+        """Bytes that came at `arrived_s` were just handed over to so many readers."""
+        self._ages.add(trio.current_time() - arrived_s, count)
 
     async def run(self) -> None:
         """Push until cancelled.

@@ -64,7 +64,7 @@ class Takeovers:
             kept.claim.compare(now_s)
             if kept.claim.successor is None:
                 kept.successor = None
-            kept.wake()
+            kept.wake(now_s)
             self._sooner.set()
         successor.predecessors = tuple(one for one in waiting if one.successor is successor)
 

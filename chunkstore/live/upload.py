@@ -77,12 +77,13 @@ class Upload:
         if generation.state is not State.OPEN:
             return generation.abort  # displaced or deleted while these bytes were on their way
         was_empty = not ring.ends
+        now = trio.current_time()
         is_published = False
         for run in runs:
             is_published |= ring.append(run.data, chunk_end=run.chunk_end)
         if is_published:
-            self._catalog.grew(self._broadcast)  # readers first, accounts afterwards
-        now = trio.current_time()
+            # Readers first, accounts afterwards.
+            self._catalog.grew(self._broadcast, self._waiting_since_s(now))
         if self._last_byte_s is not None:
             self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
         self._last_byte_s = now
@@ -97,9 +98,13 @@ class Upload:
         """Show what is stored: its 20 ms are over."""
         was_empty = not self.generation.ring.ends
         if self.generation.ring.publish():
-            self._catalog.grew(self._broadcast)
+            now = trio.current_time()
+            self._catalog.grew(self._broadcast, self._waiting_since_s(now))
             self._catalog.store.charge(self.generation)
-            self._published(trio.current_time(), was_empty=was_empty)
+            self._published(now, was_empty=was_empty)
+
+    def _waiting_since_s(self, now_s: float) -> float:
+        return now_s if self.publish_at_s is None else self.publish_at_s - PUBLISH_AFTER_S
 
     def _published(self, now_s: float, *, was_empty: bool) -> None:
         self.publish_at_s = None

@@ -169,9 +169,13 @@ class Namespace:
             return min(asked_s, self._hold_cap_s)
         if key in self._entries:  # a PUT is under way that shows nothing yet
             return self._hold_cap_s
-        is_live = now_s - self._folders.get(parent(key), -RECENT_S) < RECENT_S
         was_here = now_s - self._gone.get(key, -RECENT_S) < RECENT_S
-        return min(policy.hold_s, self._hold_cap_s) if is_live and not was_here else 0.0
+        is_due = self.is_live(parent(key), now_s) and not was_here
+        return min(policy.hold_s, self._hold_cap_s) if is_due else 0.0
+
+    def is_live(self, folder: str, now_s: float) -> bool:
+        """Whether bytes became visible in the folder within the last 10 s."""
+        return now_s - self._folders.get(folder, -RECENT_S) < RECENT_S
 
     def page(self, prefix: str, after: str, delimiter: str, limit: int) -> Listing:
         """At most `limit` visible names that start with `prefix`, each greater than `after`.

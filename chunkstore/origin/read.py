@@ -12,7 +12,7 @@ from chunkstore.origin.browser import CORS_FIELDS
 from chunkstore.origin.fields import generation_fields, prefer_wait_s
 from chunkstore.origin.listing import Listing, asks_for_list
 from chunkstore.origin.reload import BlockingReload
-from chunkstore.paths import parse_key
+from chunkstore.paths import parent, parse_key
 from chunkstore.policy import PolicyTable
 from chunkstore.server import Exchange
 from chunkstore.wire import (
@@ -125,6 +125,8 @@ class Reading:
 
     async def _missing(self, exchange: Exchange, key: str) -> None:
         _, body = problem(404, "nothing has this path, or its first byte has not come yet")
+        if self._catalog.namespace.is_live(parent(key), trio.current_time()):
+            self._catalog.metrics.missed_at_edge += 1
         cache_control = self._policies.for_key(key).cache_missing
         fields = field_block(
             [("Content-Type", "application/problem+json"), ("Cache-Control", cache_control)]
@@ -136,6 +138,7 @@ class Reading:
     async def _answer(self, exchange: Exchange, generation: Generation) -> Generation | None:
         """Answer with a generation; or what to answer with instead, if it broke off before."""
         fields = exchange.request.fields
+        exchange.generation = generation.id
         spec: RangeSpec | None = None
         if not fields.is_plain:
             if await self._stopped_by_condition(exchange, generation):
@@ -231,6 +234,7 @@ class Reading:
             exchange.ending = await reader.follow()
         finally:
             exchange.sent_bytes = max(0, reader.sent_bytes - start)
+            exchange.generation = visit.generation.id
         if exchange.ending is Ending.COMPLETE:
             exchange.finish()
 

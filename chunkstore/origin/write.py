@@ -59,6 +59,7 @@ class Writing:
         key = parse_key(exchange.request.path)
         fields = exchange.request.fields
         upload = self._catalog.begin(key, self._policies.for_key(key))
+        exchange.generation = upload.generation.id
         upload.generation.content_type = content_type_of(key, fields.get("content-type"))
         cause = Abort.WRITER_GONE
         try:
@@ -70,6 +71,7 @@ class Writing:
             raise
         finally:
             upload.abort(cause)  # nothing happens if it is complete
+            self._catalog.metrics.upload_gap.add(upload.longest_gap_s)
 
     def _refusal(self, exchange: Exchange) -> tuple[int, str] | None:
         """Why a PUT is refused before its body is read: status and sentence; None to go on."""

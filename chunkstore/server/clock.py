@@ -13,6 +13,7 @@ from typing import Protocol
 
 import trio
 
+from chunkstore.metrics import Histogram
 from chunkstore.wire import http_date
 
 __all__ = ["Clock", "Timed"]
@@ -37,14 +38,16 @@ class Clock:
 
     Args:
         timed: everything that may have a deadline; its owner adds and removes.
+        lags: counts how late each tick was.
 
     Attributes:
         now_s: Trio's clock at the last tick.
         date: the value of the Date field, RFC 9110 section 6.6.1.
     """
 
-    def __init__(self, timed: Collection[Timed]) -> None:
+    def __init__(self, timed: Collection[Timed], lags: Histogram) -> None:
         self._timed = timed
+        self._lags = lags
         self._tick()
 
     def _tick(self) -> None:
@@ -63,4 +66,6 @@ class Clock:
                     one.expire()
                 if not count % EXPIRIES_PER_YIELD:
                     await trio.lowlevel.checkpoint()
-            await trio.sleep(TICK_S)
+            due_s = trio.current_time() + TICK_S
+            await trio.sleep_until(due_s)
+            self._lags.add(trio.current_time() - due_s)

@@ -124,6 +124,9 @@ class Connection:
         """As `Transport.send_some`, within the stall limit."""
         sent = await self.transport.send_some(pieces, self._arm_stall)
         self.deadline_s = math.inf
+        exchange = self._exchange
+        if exchange is not None and not exchange.first_byte_at_s and exchange.status:
+            exchange.first_byte_at_s = trio.current_time()
         return sent
 
     def _arm_stall(self) -> None:

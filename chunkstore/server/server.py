@@ -61,7 +61,7 @@ class Server:
         )
         self.memo = FieldMemo()
         self.connections: set[Connection] = set()
-        self.clock = Clock(self.connections)
+        self.clock = Clock(self.connections, metrics.loop_lag)
         self.is_draining = False
         self._handlers = handlers
         self._allow = field_block([("Allow", ", ".join(handlers))])
@@ -92,6 +92,10 @@ class Server:
         if exchange.status:  # else the client left before its answer began
             self.metrics.responses[exchange.status] += 1
         self.metrics.endings[exchange.ending.metric] += 1
+        first_byte_s = 0.0
+        if exchange.first_byte_at_s:
+            first_byte_s = exchange.first_byte_at_s - exchange.started_s
+            self.metrics.first_byte.add(first_byte_s)
         if self.log.is_on:
             self.log.request(
                 client=exchange.connection.transport.peer,
@@ -99,7 +103,9 @@ class Server:
                 target=exchange.request.target,
                 status=exchange.status,
                 bytes=exchange.sent_bytes,
-                seconds=round(trio.current_time() - exchange.started_s, 6),
+                first_byte_ms=round(first_byte_s * 1000, 3),
+                total_ms=round((trio.current_time() - exchange.started_s) * 1000, 3),
+                generation=exchange.generation or "-",
                 ending=exchange.ending.metric,
                 **({"why": exchange.ending.text} if exchange.ending.is_error else {}),
             )
