@@ -67,13 +67,19 @@ class Reading:
         if request.query and asks_for_list(request.query):
             await self._listing.answer(exchange)
             return
-        if "_HLS_" in request.query and not await self._reload.admit(exchange):
+        is_reload = "_HLS_" in request.query
+        if is_reload and not await self._reload.admit(exchange):
             return
         # A path without escapes that names something is its own normal form.
         path = request.path
         generation = None if "%" in path else self._catalog.namespace.visible(path)
         if generation is None:
             generation = await self._find(exchange)
+            if is_reload and generation is not None:
+                # It came just now: a first playlist, which may not have what was asked for.
+                if not await self._reload.admit(exchange):
+                    return
+                generation = await self._find(exchange)
         while generation is not None:
             generation = await self._answer(exchange, generation)
 

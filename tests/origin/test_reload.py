@@ -49,6 +49,19 @@ async def test_what_is_there_is_answered_at_once(site: Site, query: str) -> None
     assert await elapsed(site, f"{LIST}?{query}") == (200, 0)
 
 
+async def test_a_reload_before_the_first_playlist_waits_for_its_part_too(site: Site) -> None:
+    """One that is held because the first PUT is under way isn't answered with just any version."""
+    first = await site.upload(LIST)
+    early = await hold(site, f"{LIST}?_HLS_msn=0&_HLS_part=1")
+    await first.chunk(playlist(-1, 1))
+    await first.end()
+    assert site.waiter_count == 1
+    await site.put(LIST, playlist(-1, 2))
+    answer = await early.read()
+    assert (answer.status, answer.body) == (200, playlist(-1, 2))
+    await site.check_nothing_left()
+
+
 async def test_a_part_past_the_last_is_the_next_segments_first(site: Site) -> None:
     await site.put(LIST, playlist(1, 0))
     client = await hold(site, f"{LIST}?_HLS_msn=1&_HLS_part=2")
