@@ -6,8 +6,10 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
 
     __main__.py    calls cli
     cli/           the only place that reads argv, environment and settings files, and that prints
+    process.py     the whole life of `chunkstore serve`: listeners, signals, drain
     demo/          `chunkstore demo`: an encoder and players around an origin
     origin/        the origin's handlers, one per method
+    admin/         the operator's: metrics, health, events
     server/        listeners, admission, the connection task, deadlines, drain: runs any handlers
     live/          the ring's async face: pump, edge, trio.Event hand-off
     store/         what keeps complete generations: memory
@@ -18,6 +20,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     policy.py      prefix or glob -> ttl, hold, atomic, Cache-Control, ...                   } trio,
     paths.py       object keys and prefixes: one normal form                                 } no
     metrics.py     every counter, and the table of how a request can end                     } h11,
+    journal.py     what happened to objects, bounded                                         }
     config/        frozen settings: unit in the name, default, bounds, reason                } no
     units.py       sizes, durations and switches as people write them                        } sock-
     errors.py      the whole hierarchy, its tree in the docstring                            } ets

@@ -147,7 +147,7 @@ def test_variables_that_are_no_settings() -> None:
         ({}, {"CHUNKSTORE_POLICIES": "x"}, None, "environment: there is no 'CHUNKSTORE_POLICIES'"),
         ({}, {"CHUNKSTORE_LISTEN": ""}, None, "CHUNKSTORE_LISTEN: expected HOST:PORT"),
         ({}, {}, "memroy = 1", "f.toml: there is no 'memroy'; did you mean 'memory'?"),
-        ({}, {}, "zzz = 1", "f.toml: there is no 'zzz'; expected one of backlog, discard,"),
+        ({}, {}, "zzz = 1", "f.toml: there is no 'zzz'; expected one of admin, backlog,"),
         ({}, {}, "memory = ", "f.toml: no valid TOML: "),
         ({}, {}, "memory = 1.5", "f.toml: memory: expected a size such as"),
         ({}, {}, "memory = " + "[" * 5000, "f.toml: no valid TOML: "),
@@ -206,7 +206,15 @@ def test_the_table_of_settings_is_whole() -> None:
             suffix = {"size": "_bytes", "duration": "_s", "count": ""}[setting.kind]
             assert setting.name.endswith(suffix), setting.name
     assert {setting.flag for setting in SETTINGS if setting.is_flag} == {
-        *("--listen", "--open-writes", "--memory", "--max-object", "--ttl", "--header-timeout"),
+        *(
+            "--listen",
+            "--admin",
+            "--open-writes",
+            "--memory",
+            "--max-object",
+            "--ttl",
+            "--header-timeout",
+        ),
         *("--upload-idle", "--idle", "--max-connections", "--log"),
     }
 

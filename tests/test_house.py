@@ -14,13 +14,14 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "chunkstore"
 
 PURE = frozenset(
-    {"errors", "units", "config", "metrics", "paths", "playlist", "policy", "ring"}
+    {"errors", "units", "config", "journal", "metrics", "paths", "playlist", "policy", "ring"}
 ) | {"objects"}
 
 # Room -> the rooms it may import, itself apart. Arrows point inward only.
 ROOMS: dict[str, frozenset[str]] = {
     "errors": frozenset(),
     "units": frozenset({"errors"}),
+    "journal": frozenset({"errors"}),
     "metrics": frozenset({"errors"}),
     "paths": frozenset({"errors"}),
     "playlist": frozenset({"errors"}),
@@ -34,8 +35,11 @@ ROOMS: dict[str, frozenset[str]] = {
     # Of live, only the shape of what a connection offers it.
     "server": PURE | {"live", "wire"},
     "origin": PURE | {"live", "server", "store", "wire"},
+    "admin": PURE | {"live", "server", "wire"},
+    # The life of a server: puts the tables of handlers together.
+    "process": PURE | {"admin", "live", "origin", "server"},
     "demo": PURE | {"live", "origin", "server"},
-    "cli": PURE | {"demo", "live", "origin", "server", "store", "wire", "chunkstore"},
+    "cli": PURE | {"demo", "process", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -48,6 +52,8 @@ FOREIGN: dict[str, frozenset[str]] = {
     "live": frozenset({"trio"}),
     "server": frozenset({"trio"}),
     "origin": frozenset({"trio"}),
+    "admin": frozenset({"prometheus_client", "trio"}),
+    "process": frozenset({"trio"}),
     "demo": frozenset({"h11", "imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click"}),
 }

@@ -14,7 +14,8 @@ README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encodi
 def limits_row(setting: Setting) -> str:
     """One setting as the README shows it."""
     default = setting.default
-    shown = " ".join(default) if setting.kind == "listen" else format_value(setting, default)
+    is_list = setting.kind == "listen"
+    shown = " ".join(default) or "none" if is_list else format_value(setting, default)
     flag = f"`{setting.flag}`" if setting.is_flag else ""
     return f"| `{setting.key}` | `{shown}` | {setting.reason} | {flag} |"
 

@@ -45,7 +45,9 @@ def settings_options(function: _F) -> _F:
 
 def _option(setting: Setting) -> Callable[[_F], _F]:
     default = setting.default
-    shown = " ".join(default) if setting.kind == "listen" else format_value(setting, default)
+    shown = (
+        " ".join(default) or "none" if setting.kind == "listen" else format_value(setting, default)
+    )
     is_switch = setting.kind == "switch"
     return click.option(
         setting.flag,

@@ -19,10 +19,10 @@ def serve(config_file: str | None, **flags: object) -> None:
     first signal lets running requests finish, a second one ends at once.
     """
     settings, _ = load_settings(flags, config_file)
-    from chunkstore import origin
+    from chunkstore import process
 
     try:
-        origin.run(settings, announce=lambda line: click.echo(line, err=True))
+        process.run(settings, announce=lambda line: click.echo(line, err=True))
     except OSError as error:
         # The only one that leaves `run`: an address that can't be had, named in the text.
         raise SettingsError("listen", error.strerror or str(error)) from error

@@ -72,8 +72,10 @@ class Setting:
             SettingsError: out of bounds; `where` is its place.
         """
         if self.kind == "listen":
-            if not 1 <= len(value) <= _MAX_LISTENERS:
-                raise SettingsError(where, f"expected 1 to {_MAX_LISTENERS} addresses")
+            if not self.minimum <= len(value) <= _MAX_LISTENERS:
+                raise SettingsError(
+                    where, f"expected {self.minimum:g} to {_MAX_LISTENERS} addresses"
+                )
             for text in value:
                 try:
                     parse_listen(text)
@@ -124,6 +126,13 @@ class Settings:
         "listen",
         ("127.0.0.1:8080",),
         "Addresses to serve on: HOST:PORT, [V6]:PORT or unix:PATH; port 0 takes a free one.",
+        least=1,
+        is_flag=True,
+    )
+    admin: tuple[str, ...] = _setting(
+        "listen",
+        (),
+        "Addresses of the operator's listener, on loopback: metrics, health, events; none: off.",
         is_flag=True,
     )
     open_writes: bool = _setting(
@@ -271,11 +280,17 @@ class Settings:
         for setting in SETTINGS:
             setting.check(getattr(self, setting.name), setting.key)
         self._check_writes()
+        self._check_admin()
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:
         """`listen`, parsed."""
         return tuple(parse_listen(text) for text in self.listen)
+
+    @property
+    def admin_addresses(self) -> tuple[ListenAddress, ...]:
+        """`admin`, parsed."""
+        return tuple(parse_listen(text) for text in self.admin)
 
     @property
     def largest_object_bytes(self) -> int:
@@ -291,6 +306,15 @@ class Settings:
                 f"other machines could write and delete on {exposed[0]}:"
                 " say --open-writes if they may, or listen on 127.0.0.1",
             )
+
+    def _check_admin(self) -> None:
+        for text in self.admin:
+            if not parse_listen(text).is_loopback:
+                raise SettingsError(
+                    "admin",
+                    f"other machines could see every name and client on {text}: listen on"
+                    " 127.0.0.1, and reach it through ssh or a proxy that asks who it is",
+                )
 
     def policy_table(self) -> PolicyTable:
         """The rows in force over these settings: its policies leave no value to be looked up."""

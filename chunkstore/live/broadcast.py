@@ -40,6 +40,8 @@ class Broadcast:
 
     Attributes:
         grown: set at the next publication or change of state, and then replaced.
+        last_byte_at_s: when bytes came last, by Trio's clock; None: none so far.
+        longest_gap_s: longest time between two arrivals of bytes.
         claim: what its readers may expect of the next upload of its path, once it is superseded.
         successor: that upload, once it has begun.
         predecessors: superseded ones that have this one for their successor.
@@ -59,6 +61,8 @@ class Broadcast:
         "claim",
         "generation",
         "grown",
+        "last_byte_at_s",
+        "longest_gap_s",
         "predecessors",
         "successor",
     )
@@ -66,6 +70,8 @@ class Broadcast:
     def __init__(self, generation: Generation, pump: Pump) -> None:
         self.generation = generation
         self.grown = trio.Event()
+        self.last_byte_at_s: float | None = None
+        self.longest_gap_s = 0.0
         self.claim: Claim | None = None
         self.successor: Broadcast | None = None
         self.predecessors: tuple[Broadcast, ...] = ()
@@ -82,6 +88,17 @@ class Broadcast:
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
         self._round: _Round | None = None  # the one under way
         self._arrived_s = math.inf  # when the oldest bytes came that no round has taken
+
+    def arrived(self, now_s: float) -> None:
+        """Bytes came: keep account of the gaps between them."""
+        if self.last_byte_at_s is not None:
+            self.longest_gap_s = max(self.longest_gap_s, now_s - self.last_byte_at_s)
+        self.last_byte_at_s = now_s
+
+    @property
+    def edge_count(self) -> int:
+        """Readers at the live edge."""
+        return len(self._edge)
 
     def wake(self, arrived_s: float) -> None:
         """Called after publishing: whoever waits looks at the ring again until at the edge.

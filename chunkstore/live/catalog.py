@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import trio
 
 from chunkstore.errors import CapacityError
+from chunkstore.journal import Journal
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.pump import Pump
 from chunkstore.live.takeover import Takeovers
 from chunkstore.live.upload import Upload
 from chunkstore.metrics import Metrics
-from chunkstore.objects import Generation, Namespace
+from chunkstore.objects import Abort, Generation, Namespace
 from chunkstore.policy import Policy
 from chunkstore.store import MemoryStore
 
@@ -56,6 +57,7 @@ class Catalog:
         namespace: decides what a name shows.
         store: the memory budget and the complete generations.
         metrics: what is counted here: holds, aborts, evictions, expiries.
+        journal: what happens to objects is noted there.
         max_objects: bound on names; at it, the least recently used complete object goes.
         max_waiters: bound on GETs that wait for something to appear.
     """
@@ -65,6 +67,7 @@ class Catalog:
         namespace: Namespace,
         store: MemoryStore,
         metrics: Metrics,
+        journal: Journal,
         *,
         max_objects: int,
         max_waiters: int,
@@ -72,13 +75,14 @@ class Catalog:
         self.namespace = namespace
         self.store = store
         self.metrics = metrics
+        self.journal = journal
         self._max_objects = max_objects
         self._max_waiters = max_waiters
         self._broadcasts: dict[int, Broadcast] = {}
         self._held: dict[str, tuple[trio.Event, int]] = {}
-        self._waiter_count = 0
+        self.waiter_count = 0
         self._pump = Pump(metrics.sent_age)
-        self._takeovers = Takeovers()
+        self._takeovers = Takeovers(journal)
         self._sooner = trio.Event()
         self.is_draining = False
 
@@ -112,6 +116,32 @@ class Catalog:
         if not generation.is_stored and not generation.readers:
             self.store.release(generation)
 
+    # --- looking -------------------------------------------------------------------------------
+
+    def open_generations(self) -> Iterator[Generation]:
+        """What is being written, oldest first."""
+        return (broadcast.generation for broadcast in self._broadcasts.values())
+
+    @property
+    def upload_count(self) -> int:
+        """Uploads under way."""
+        return len(self._broadcasts)
+
+    def reader_counts(self) -> dict[str, int]:
+        """Readers of open generations, by place: "edge" or "behind"."""
+        edge = sum(broadcast.edge_count for broadcast in self._broadcasts.values())
+        readers = sum(generation.readers for generation in self.open_generations())
+        return {"edge": edge, "behind": readers - edge}
+
+    def charges(self) -> dict[str, int]:
+        """The memory budget in use, in bytes: "open", "superseded", "complete" (read or stored)."""
+        writing = sum(generation.charged_bytes for generation in self.open_generations())
+        kept = sum(generation.charged_bytes for generation in self._takeovers.all())
+        stored = self.store.used_bytes - writing - kept
+        return {"open": writing, "superseded": kept, "complete": stored}
+
+    # --- waiting -------------------------------------------------------------------------------
+
     def has_superseded(self, key: str) -> bool:
         """Whether readers of a path wait for its next upload."""
         return bool(self._takeovers.of(key))
@@ -119,7 +149,7 @@ class Catalog:
     @property
     def can_wait(self) -> bool:
         """Whether one more GET may wait: not when draining, and not beyond the bound."""
-        return not self.is_draining and self._waiter_count < self._max_waiters
+        return not self.is_draining and self.waiter_count < self._max_waiters
 
     @property
     def why_not_wait(self) -> str:
@@ -143,14 +173,14 @@ class Catalog:
             whether it does; False at the timeout or when draining.
         Cancellation: nothing remains; a hold creates no placeholder.
         """
-        self._waiter_count += 1
+        self.waiter_count += 1
         try:
             with trio.move_on_after(timeout_s):
                 # What appears may be gone before this task runs: an upload cut in its first bytes.
                 while not holds() and not self.is_draining:
                     await self._wait_for_change(key)
         finally:
-            self._waiter_count -= 1
+            self.waiter_count -= 1
         is_met = holds()
         self.count_hold(is_met=is_met)
         return is_met
@@ -174,13 +204,13 @@ class Catalog:
         Cancellation: nothing remains.
         """
         ring = generation.ring
-        self._waiter_count += 1
+        self.waiter_count += 1
         try:
             with trio.move_on_after(timeout_s):
                 if generation.is_open and offset >= ring.end and not self.is_draining:
                     await self._broadcasts[generation.id].reached(offset)
         finally:
-            self._waiter_count -= 1
+            self.waiter_count -= 1
         self.count_hold(is_met=ring.is_sealed or offset < ring.end)
 
     async def wait_retried(self, generation: Generation, timeout_s: float) -> Generation | None:
@@ -241,6 +271,7 @@ class Catalog:
         broadcast = Broadcast(generation, self._pump)
         self._broadcasts[generation.id] = broadcast
         generation.watch(lambda: self._ended(broadcast))
+        self.journal.note("created", key, generation.id)
         self._takeovers.begin(broadcast)
         return Upload(self, broadcast)
 
@@ -253,8 +284,15 @@ class Catalog:
             self._takeovers.drop(generation)
         self.grew(broadcast, trio.current_time())
         if self._broadcasts.pop(generation.id, None) is not None and generation.abort is not None:
-            self.metrics.aborts[generation.abort.metric] += 1
+            self._broke_off(generation, generation.abort)
         self._release_if_gone(generation)
+
+    def _broke_off(self, generation: Generation, cause: Abort) -> None:
+        self.metrics.aborts[cause.metric] += 1
+        if cause is not Abort.DELETED:  # that is noted as such
+            kind = "displaced" if cause is Abort.DISPLACED else "aborted"
+            size = generation.ring.end
+            self.journal.note(kind, generation.key, generation.id, cause=cause.metric, bytes=size)
 
     def grew(self, broadcast: Broadcast, arrived_s: float) -> None:
         """An open generation has new bytes to see, or has ended: whoever waits looks again.
@@ -285,6 +323,8 @@ class Catalog:
             self._sooner.set()
         if replaced is not None:
             self._forget(replaced)
+        size = generation.ring.size_bytes
+        self.journal.note("complete", generation.key, generation.id, bytes=size)
         self.changed(generation.key)
         return replaced is not None
 
@@ -296,6 +336,7 @@ class Catalog:
             ended.append(generation)
         for generation in ended:
             self._forget(generation)
+            self.journal.note("deleted", key, generation.id)
         self.changed(key)
         return ended
 
@@ -316,6 +357,7 @@ class Catalog:
         self.namespace.evict(generation)
         self._forget(generation)
         self.metrics.evicted += 1
+        self.journal.note("evicted", generation.key, generation.id)
 
     async def _expire(self) -> None:
         while True:
@@ -324,6 +366,7 @@ class Catalog:
                 self.namespace.expire(generation, now)
                 self._forget(generation)
                 self.metrics.expired += 1
+                self.journal.note("expired", generation.key, generation.id)
                 if not count % 256:  # a million that expire at once must not stop the loop
                     await trio.lowlevel.checkpoint()
             with trio.move_on_at(self.store.next_expiry_s() or math.inf):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import trio
 
+from chunkstore.journal import Journal
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.objects import KEPT_COUNT, Claim, Generation
 
@@ -18,9 +19,14 @@ __all__ = ["Takeovers"]
 
 
 class Takeovers:
-    """All superseded generations, by path, oldest first."""
+    """All superseded generations, by path, oldest first.
 
-    def __init__(self) -> None:
+    Args:
+        journal: it is noted there when the readers of one go on.
+    """
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
         self._kept: dict[str, list[Broadcast]] = {}
         self._sooner = trio.Event()
 
@@ -61,12 +67,23 @@ class Takeovers:
         waiting = [one for one in successor.predecessors if one.generation.is_superseded]
         for kept in waiting:
             assert kept.claim is not None
+            was_decided = kept.claim.is_decided
             kept.claim.compare(now_s)
+            if kept.claim.is_decided and not was_decided:
+                self._note(kept, successor.generation)
             if kept.claim.successor is None:
                 kept.successor = None
             kept.wake(now_s)
             self._sooner.set()
         successor.predecessors = tuple(one for one in waiting if one.successor is successor)
+
+    def _note(self, kept: Broadcast, successor: Generation) -> None:
+        old = kept.generation
+        facts = {"from": old.id, "readers": old.readers}
+        assert kept.claim is not None
+        if kept.claim.differs_at is not None:
+            facts["differs_at"] = kept.claim.differs_at
+        self._journal.note("taken_over", old.key, successor.id, **facts)
 
     def give_up(self) -> None:
         """No upload can follow any more: those that have no successor end now."""
@@ -88,6 +105,10 @@ class Takeovers:
             with trio.move_on_at(soonest_s):
                 await self._sooner.wait()
             self._sooner = trio.Event()
+
+    def all(self) -> list[Generation]:
+        """The superseded generations of all paths."""
+        return [kept.generation for kept in self._all()]
 
     def _all(self) -> Iterator[Broadcast]:
         return iter([one for kept in self._kept.values() for one in kept])

@@ -42,17 +42,19 @@ class Upload:
 
     Attributes:
         generation: what is being written.
-        longest_gap_s: longest time between two arrivals of bytes.
         publish_at_s: when `publish` is due, if bytes wait that the publish rule holds back.
     """
 
     def __init__(self, catalog: Catalog, broadcast: Broadcast) -> None:
         self._catalog = catalog
         self._broadcast = broadcast
-        self._last_byte_s: float | None = None
         self.generation = broadcast.generation
-        self.longest_gap_s = 0.0
         self.publish_at_s: float | None = None
+
+    @property
+    def longest_gap_s(self) -> float:
+        """The longest time between two arrivals of bytes."""
+        return self._broadcast.longest_gap_s
 
     def append(self, runs: Sequence[Run], *, max_bytes: int) -> Abort | None:
         """Store what came at once and show it as the publish rule says; never waits for a reader.
@@ -84,9 +86,7 @@ class Upload:
         if is_published:
             # Readers first, accounts afterwards.
             self._catalog.grew(self._broadcast, self._waiting_since_s(now))
-        if self._last_byte_s is not None:
-            self.longest_gap_s = max(self.longest_gap_s, now - self._last_byte_s)
-        self._last_byte_s = now
+        self._broadcast.arrived(now)
         if is_published:
             self._published(now, was_empty=was_empty)
         if self.publish_at_s is None and ring.unpublished_bytes:

@@ -1,7 +1,6 @@
 """The live origin: what GET, PUT, LIST and DELETE of a path mean.
 
 origin.py    the parts together, and the table of handlers
-process.py   the whole life of `chunkstore serve`: listeners, signals, drain
 read.py      GET and HEAD: complete objects, open ones, holds, ranges
 reload.py    LL-HLS: a GET that waits for a playlist's next version
 write.py     PUT and POST, DELETE
@@ -13,6 +12,5 @@ fields.py    the header fields of answers
 from __future__ import annotations
 
 from chunkstore.origin.origin import Origin
-from chunkstore.origin.process import run
 
-__all__ = ["Origin", "run"]
+__all__ = ["Origin"]

@@ -8,6 +8,7 @@ import time
 import trio
 
 from chunkstore.config import Settings
+from chunkstore.journal import Journal
 from chunkstore.live import Catalog
 from chunkstore.metrics import Metrics
 from chunkstore.objects import Namespace
@@ -37,6 +38,7 @@ class Origin:
             namespace,
             MemoryStore(settings.memory_bytes),
             self.metrics,
+            Journal(),
             max_objects=settings.max_objects,
             max_waiters=settings.max_waiters,
         )

@@ -11,6 +11,7 @@ log.py          one line a request, written off the loop
 
 from __future__ import annotations
 
+from chunkstore.server.connection import Connection
 from chunkstore.server.exchange import Exchange, Handler
 from chunkstore.server.listeners import Listener, bind
 from chunkstore.server.log import Log
@@ -18,6 +19,7 @@ from chunkstore.server.server import Server
 from chunkstore.server.transport import SocketTransport, StreamTransport, Transport
 
 __all__ = [
+    "Connection",
     "Exchange",
     "Handler",
     "Listener",

@@ -72,6 +72,11 @@ class Connection:
         self._event_count = 0
         self._exchange: Exchange | None = None
 
+    @property
+    def exchange(self) -> Exchange | None:
+        """The request that is being answered."""
+        return self._exchange
+
     # --- deadlines -----------------------------------------------------------------------------
 
     def arm(self, after_s: float, expiry: Ending, scope: trio.CancelScope | None = None) -> None:
@@ -125,7 +130,7 @@ class Connection:
         sent = await self.transport.send_some(pieces, self._arm_stall)
         self.deadline_s = math.inf
         exchange = self._exchange
-        if exchange is not None and not exchange.first_byte_at_s and exchange.status:
+        if exchange is not None and exchange.first_byte_at_s is None and exchange.status:
             exchange.first_byte_at_s = trio.current_time()
         return sent
 

@@ -35,7 +35,7 @@ class Exchange:
         request: the typed head.
         connection: where it came from; an `Outlet` for readers of open generations.
         status: of the answer, 0 before its head.
-        first_byte_at_s: when its first bytes were handed over, by Trio's clock; 0 before.
+        first_byte_at_s: when its first bytes were handed over, by Trio's clock; None before.
         generation: the id of the generation it reads or writes; 0: none.
         ending: how the answer ended; COMPLETE unless something else is noted.
         sent_bytes: handed over, head included; of an answer that followed an open object, the
@@ -57,7 +57,7 @@ class Exchange:
         self.connection = connection
         self.request = request
         self.status = 0
-        self.first_byte_at_s = 0.0
+        self.first_byte_at_s: float | None = None
         self.generation = 0
         self.ending = Ending.COMPLETE
         self.sent_bytes = 0

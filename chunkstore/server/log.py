@@ -29,13 +29,17 @@ class Log:
     Args:
         form: "human", "json" or "off".
         descriptor: the open file to write to.
+
+    Attributes:
+        dropped_count: lines that did not fit, since the start.
     """
 
     def __init__(self, form: str, descriptor: int = 2) -> None:
         self._form = form
         self._descriptor = descriptor
         self._lines: deque[str] = deque()
-        self._dropped_count = 0
+        self.dropped_count = 0
+        self._unsaid_count = 0
         self._written = trio.Event()
         self._writing = threading.Lock()
 
@@ -60,7 +64,8 @@ class Log:
 
     def _put(self, line: str) -> None:
         if len(self._lines) >= LINES_MAX:
-            self._dropped_count += 1
+            self.dropped_count += 1
+            self._unsaid_count += 1
         else:
             self._lines.append(line)
             self._written.set()
@@ -82,11 +87,11 @@ class Log:
             self._write()
 
     def _write(self) -> None:
-        while self._lines or self._dropped_count:
+        while self._lines or self._unsaid_count:
             batch = [self._lines.popleft() for _ in range(min(len(self._lines), 1000))]
-            if self._dropped_count:
-                batch.append(f"{_now()} log: {self._dropped_count} lines dropped")
-                self._dropped_count = 0
+            if self._unsaid_count:
+                batch.append(f"{_now()} log: {self._unsaid_count} lines dropped")
+                self._unsaid_count = 0
             data = "".join(line + "\n" for line in batch).encode("utf-8", "backslashreplace")
             try:
                 while data:

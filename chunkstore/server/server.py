@@ -93,7 +93,7 @@ class Server:
             self.metrics.responses[exchange.status] += 1
         self.metrics.endings[exchange.ending.metric] += 1
         first_byte_s = 0.0
-        if exchange.first_byte_at_s:
+        if exchange.first_byte_at_s is not None:
             first_byte_s = exchange.first_byte_at_s - exchange.started_s
             self.metrics.first_byte.add(first_byte_s)
         if self.log.is_on:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chunkstore import __version__, origin
+from chunkstore import __version__, process
 from chunkstore.cli import main
 from chunkstore.config import SETTINGS, Settings, resolve
 from chunkstore.errors import ChunkstoreError, SettingsError
@@ -108,7 +108,7 @@ def test_serve_hands_the_settings_on_and_announces_on_stderr(
         served.append(settings)
         announce("listening on http://127.0.0.1:1")
 
-    monkeypatch.setattr(origin, "run", run)
+    monkeypatch.setattr(process, "run", run)
     assert main(["serve", "--listen", "127.0.0.1:0", "--idle", "60", "--open-writes"]) == 0
     assert served == [Settings(listen=("127.0.0.1:0",), idle_timeout_s=60.0, open_writes=True)]
     out, err = capsys.readouterr()
@@ -130,7 +130,7 @@ def test_how_serve_can_end(
     def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
         raise error
 
-    monkeypatch.setattr(origin, "run", run)
+    monkeypatch.setattr(process, "run", run)
     assert main(["serve"]) == code
     out, err = capsys.readouterr()
     assert out == ""

@@ -315,7 +315,7 @@ async def test_who_waits_for_a_far_byte_is_not_woken_by_nearer_ones() -> None:
         for end, left in ((10, 6), (20, 6), (21, 5), (30, 3), (1000, 3), (1001, 0)):
             stage.append(upload, end - upload.generation.ring.end)
             await wait_all_tasks_blocked()
-            assert catalog._waiter_count == left
+            assert catalog.waiter_count == left
             assert steps.count == 6 - left
         assert catalog.metrics.holds_met == 6
 
@@ -339,7 +339,7 @@ async def test_who_waits_for_a_far_byte_is_let_go_when_it_cannot_come(how: str) 
         else:
             catalog.drain()
         await wait_all_tasks_blocked()
-        assert catalog._waiter_count == 0
+        assert catalog.waiter_count == 0
         assert upload.generation.is_open == (how == "drain")
 
 
@@ -360,7 +360,7 @@ async def test_who_no_longer_waits_for_a_far_byte_is_forgotten() -> None:
         assert len(broadcast._awaited) <= 2
         stage.append(upload, 500)
         await wait_all_tasks_blocked()
-        assert catalog._waiter_count == 1
+        assert catalog.waiter_count == 1
         stage.append(upload, 1)
         await wait_all_tasks_blocked()
-        assert catalog._waiter_count == len(broadcast._awaited) == 0
+        assert catalog.waiter_count == len(broadcast._awaited) == 0

@@ -2,35 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
-from trio.testing import MockClock
 
+from tests.jumping import mark_jumping
 from tests.origin.drive import Site
 
 OpenSite = Callable[..., Awaitable[Site]]
 
-HERE = Path(__file__).parent
-
-
-def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - pytest-trio passes what it likes
-    """`trio.run`, on a clock that jumps over every wait."""
-    return trio.run(test, clock=MockClock(autojump_threshold=0))
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run this folder's tests on a clock that jumps, or as their module's `RUN` says."""
-    for item in items:
-        if HERE not in item.path.parents or not isinstance(item, pytest.Function):
-            continue
-        if inspect.iscoroutinefunction(item.function):
-            run = getattr(item.module, "RUN", run_jumping)
-            item.add_marker(pytest.mark.trio(run=run))
+    """This folder's tests run on a clock that jumps."""
+    mark_jumping(items, Path(__file__).parent)
 
 
 @pytest.fixture

@@ -285,13 +285,13 @@ class Site:
     @property
     def waiter_count(self) -> int:
         """GETs that wait for something to appear."""
-        return self.origin.catalog._waiter_count
+        return self.origin.catalog.waiter_count
 
     async def check_nothing_left(self) -> None:
         """Nobody waits, nobody reads, and the budget is charged for what is stored alone."""
         await wait_all_tasks_blocked()
         catalog = self.origin.catalog
-        assert not catalog._waiter_count
+        assert not catalog.waiter_count
         assert not catalog._held
         assert not catalog._broadcasts
         stored = [entry.complete for entry in catalog.namespace._entries.values()]

@@ -299,7 +299,7 @@ def test_backlog() -> None:
 def test_the_limit_on_open_files_is_raised() -> None:
     code = """
 import resource
-from chunkstore.origin import process
+from chunkstore import process
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
 process._raise_descriptor_limit(400)

@@ -109,7 +109,7 @@ async def test_a_stalled_pipe_stops_nobody_and_what_is_dropped_is_counted(
             for _ in range(200):
                 assert (await peer.ask(GET)).body == b"hello"
         assert len(server.log._lines) == 50
-        dropped = server.log._dropped_count
+        dropped = server.log.dropped_count
         assert 0 < dropped <= 150
         with trio.fail_after(20):  # somebody reads at last
             while filled:

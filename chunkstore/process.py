@@ -6,11 +6,13 @@ import gc
 import resource
 import signal
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import trio
 
-from chunkstore.config import Settings
-from chunkstore.origin.origin import Origin
+from chunkstore.admin import Admin
+from chunkstore.config import ListenAddress, Settings
+from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log, bind
 
 __all__ = ["run"]
@@ -23,33 +25,35 @@ def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
     """Listen, serve, and drain at SIGTERM or SIGINT; a second signal ends everything at once.
 
     Args:
-        announce: called with `listening on URL` for each listener, once it accepts.
+        announce: called with `listening on URL`, or `admin on URL`, for each once it accepts.
     Raises:
         OSError: an address can't be had; nothing listens then.
         KeyboardInterrupt: SIGINT ended it, after the drain.
     """
     _raise_descriptor_limit(settings.max_connections + SPARE_DESCRIPTORS)
-    listeners: list[Listener] = []
-    try:
-        for address in settings.addresses:
-            listeners.append(
-                bind(
-                    address,
-                    backlog=settings.backlog,
-                    send_buffer_bytes=settings.send_buffer_bytes,
-                )
-            )
+    with ExitStack() as stack:
+
+        def listen(addresses: tuple[ListenAddress, ...]) -> tuple[Listener, ...]:
+            made = []
+            for address in addresses:
+                size = settings.send_buffer_bytes
+                listener = bind(address, backlog=settings.backlog, send_buffer_bytes=size)
+                stack.callback(listener.close)
+                made.append(listener)
+            return tuple(made)
+
+        listeners, admin_listeners = listen(settings.addresses), listen(settings.admin_addresses)
         _calm_garbage_collector()
-        was_interrupted = trio.run(_serve, settings, tuple(listeners), announce)
-    finally:
-        for listener in listeners:
-            listener.close()
+        was_interrupted = trio.run(_serve, settings, listeners, admin_listeners, announce)
     if was_interrupted:
         raise KeyboardInterrupt
 
 
 async def _serve(
-    settings: Settings, listeners: tuple[Listener, ...], announce: Callable[[str], None]
+    settings: Settings,
+    listeners: tuple[Listener, ...],
+    admin_listeners: tuple[Listener, ...],
+    announce: Callable[[str], None],
 ) -> bool:
     origin = Origin(settings, Log(settings.log))
     first: list[int] = []
@@ -68,7 +72,12 @@ async def _serve(
         await nursery.start(obey_signals)
         for listener in listeners:  # it is bound, and from here on a signal drains
             announce(f"listening on {listener.url}")
-        await origin.run(listeners)
+        if admin_listeners:
+            admin = Admin(settings, origin.catalog, origin.server)
+            await nursery.start(admin.run, admin_listeners)
+            for listener in admin_listeners:
+                announce(f"admin on {listener.url}")
+        await origin.run(listeners)  # the admin listener answers until the drain is over
         nursery.cancel_scope.cancel()
     return first == [signal.SIGINT]
 

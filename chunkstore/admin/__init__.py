@@ -1,0 +1,17 @@
+"""The operator's listener: what the data port must not say, because its paths are the user's.
+
+    admin.py        the paths, who may ask, and the server they are asked on
+    exposition.py   /metrics: every metric by name, for Prometheus
+    events.py       /events: what happens to objects, as it happens, and from where one left off
+    tables.py       /objects and /connections: what is there now, as JSON
+
+It reads what the other rooms keep and changes nothing. Off unless asked for; on loopback only, and
+it answers only where it is asked for by a name of this machine, since a page in a browser could
+otherwise have any name lead here (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+from chunkstore.admin.admin import Admin
+
+__all__ = ["Admin"]

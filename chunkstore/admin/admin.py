@@ -1,0 +1,107 @@
+"""The paths of the admin listener, who may ask for them, and the server that answers."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import trio
+
+from chunkstore.admin.events import Events
+from chunkstore.admin.exposition import Exposition
+from chunkstore.admin.tables import Tables
+from chunkstore.config import Settings
+from chunkstore.live import Catalog
+from chunkstore.metrics import Metrics
+from chunkstore.server import Exchange, Handler, Listener, Log, Server
+from chunkstore.wire import field_block
+
+__all__ = ["Admin"]
+
+MAX_CONNECTIONS = 256
+"""Consoles, scrapers and probes together."""
+_COMMON = field_block([("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")])
+_TEXT = field_block([("Content-Type", "text/plain; charset=utf-8")]) + _COMMON
+
+
+class Admin:
+    """The operator's view of one origin.
+
+    Args:
+        settings: deadlines and limits of the connections here too.
+        catalog: the origin's objects.
+        origin: the server of its data port.
+
+    Attributes:
+        server: its own connections; `server.serve(transport)` serves one more.
+    """
+
+    def __init__(self, settings: Settings, catalog: Catalog, origin: Server) -> None:
+        self._origin = origin
+        tables = Tables(catalog, origin, _COMMON)
+        self._paths: dict[str, Handler] = {
+            "/metrics": Exposition(catalog, origin, _COMMON).answer,
+            "/events": Events(catalog.journal, _COMMON).answer,
+            "/objects": tables.objects,
+            "/connections": tables.connections,
+            "/health/live": self._live,
+            "/health/ready": self._ready,
+            "/time": self._time,
+        }
+        own = replace(settings, max_connections=min(settings.max_connections, MAX_CONNECTIONS))
+        handlers: dict[str, Handler] = {"GET": self._get, "HEAD": self._get}
+        self.server = Server(own, handlers, Metrics(), Log("off"), common_fields=_COMMON)
+
+    async def run(
+        self,
+        listeners: tuple[Listener, ...],
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Answer until cancelled: also while the origin drains."""
+        await self.server.run(listeners, task_status=task_status)
+
+    async def _get(self, exchange: Exchange) -> None:
+        host = exchange.request.fields.get("host") or ""
+        if not _is_of_this_machine(host):
+            detail = (
+                f"asked for as {host!r}: use an address of this machine's loopback, or localhost"
+            )
+            await exchange.refuse(421, detail)
+            return
+        answer = self._paths.get(exchange.request.path)
+        if answer is None:
+            await exchange.refuse(404, f"there are {', '.join(self._paths)}")
+            return
+        await answer(exchange)
+
+    async def _live(self, exchange: Exchange) -> None:
+        await exchange.respond(200, _TEXT, b"alive\n")
+
+    async def _ready(self, exchange: Exchange) -> None:
+        if self._origin.is_draining:
+            await exchange.refuse(503, "draining: running requests finish, new ones go elsewhere")
+        else:
+            await exchange.respond(200, _TEXT, b"ready\n")
+
+    async def _time(self, exchange: Exchange) -> None:
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        body = now.replace("+00:00", "Z").encode("ascii")
+        # A page of the player's own origin reads it.
+        allowed = field_block([("Access-Control-Allow-Origin", "*")])
+        await exchange.respond(200, _TEXT + allowed, body)
+
+
+def _is_of_this_machine(host: str) -> bool:
+    """Whether a Host field names the loopback; a browser always sends one.
+
+    Source: RFC 9110 section 7.2.
+    """
+    name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+    if name.lower() in ("", "localhost"):  # "": HTTP/1.0, which no browser speaks
+        return True
+    try:
+        return ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,29 @@
+"""Tests whose clock jumps over every wait."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+__all__ = ["mark_jumping", "run_jumping"]
+
+
+def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - pytest-trio passes what it likes
+    """`trio.run`, on a clock that jumps over every wait."""
+    return trio.run(test, clock=MockClock(autojump_threshold=0))
+
+
+def mark_jumping(items: list[pytest.Item], folder: Path) -> None:
+    """Run the tests of a folder on a clock that jumps, or as their module's `RUN` says."""
+    for item in items:
+        if folder not in item.path.parents or not isinstance(item, pytest.Function):
+            continue
+        if inspect.iscoroutinefunction(item.function):
+            run = getattr(item.module, "RUN", run_jumping)
+            item.add_marker(pytest.mark.trio(run=run))
