@@ -10,7 +10,6 @@ from contextlib import ExitStack
 
 import trio
 
-from chunkstore.admin import Admin
 from chunkstore.config import ListenAddress, Settings
 from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log, bind
@@ -73,6 +72,8 @@ async def _serve(
         for listener in listeners:  # it is bound, and from here on a signal drains
             announce(f"listening on {listener.url}")
         if admin_listeners:
+            from chunkstore.admin import Admin  # 3 MiB, for those alone who ask for it
+
             admin = Admin(settings, origin.catalog, origin.server)
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:
