@@ -4,6 +4,8 @@
     serve.py     `chunkstore serve`: the live origin
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
+    token.py     `chunkstore token`: a secret for a client, and its row for the settings
+    sign.py      `chunkstore sign`: a URL that may be read by whoever has it, until a time
 
 Exit codes: 0 done, 1 failed, 2 wrong settings or input, 130 interrupted. What goes wrong is one
 line on stderr.
@@ -21,6 +23,8 @@ from chunkstore import __version__
 from chunkstore.cli.config import config
 from chunkstore.cli.demo import demo
 from chunkstore.cli.serve import serve
+from chunkstore.cli.sign import sign
+from chunkstore.cli.token import token
 from chunkstore.errors import ChunkstoreError, SettingsError
 
 __all__ = ["cli", "main"]
@@ -39,6 +43,8 @@ def cli() -> None:
 cli.add_command(serve)
 cli.add_command(demo)
 cli.add_command(config)
+cli.add_command(token)
+cli.add_command(sign)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
