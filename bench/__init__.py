@@ -6,6 +6,7 @@
     segments.py  the same, when players fetch a new segment every 2 s
     churn.py     does all stay right when readers and writers vanish? (`fanout --churn`)
     deletion.py  are readers cut when the object is deleted under them? (`fanout --delete`)
+    tls.py       what does TLS cost a fan-out? (a client in Python)
     complete.py  what does a GET of a complete object cost?
     ingest.py    what does a GiB cost on its way in?
     scale.py     does a reader cost the same among thousands?

@@ -54,6 +54,7 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
         "--runs 3",
     ),
     "deletion": ("fanout --delete", "", ""),
+    "tls": ("tls", "--runs 1 --seconds 4", "--runs 3"),
     "complete": (
         "complete",
         "--runs 1 --seconds 3 --peers nginx?",

@@ -45,7 +45,7 @@ __all__ = [
 
 NOT_RUN = 2  # the exit code of what couldn't run
 OURS = (sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0", "--log", "off")
-_READY = re.compile(r"http://([0-9.]+):(\d+)")
+_READY = re.compile(r"https?://([0-9.]+):(\d+)")
 _READY_TIMEOUT_S = 30.0
 _STOP_TIMEOUT_S = 15.0  # a server may drain for 10 s
 _ROOT = Path(__file__).parent.parent

@@ -138,6 +138,15 @@ def test_deletion_cuts_every_reader(tmp_path: Path) -> None:
     assert report["wrong"] == 0
 
 
+def test_tls_holds_its_readers(tmp_path: Path) -> None:
+    flags = ("--readers", "8", "--seconds", "1", "--runs", "1")
+    plain, sealed = run("tls", *flags, out=tmp_path / "out")["result"]
+    assert (plain["server"], sealed["server"]) == ("ours", "ours over TLS")
+    for result in (plain, sealed):
+        assert result["figures"]["CPU s/GiB"] > 0
+        assert not result["fault"]
+
+
 def test_memory_measures_slopes_and_paces(tmp_path: Path) -> None:
     flags = ("--low", "20", "--high", "60", "--readers", "20", "--stalled", "5", "--seconds", "1")
     records = run("memory", *flags, out=tmp_path / "out")
