@@ -25,8 +25,13 @@ def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # n
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run this folder's tests on a clock that jumps, or as their module's `RUN` says."""
+    set_clocks(HERE, items)
+
+
+def set_clocks(folder: Path, items: list[pytest.Item]) -> None:
+    """Run the async tests of `folder` on a clock that jumps, or as their module's `RUN` says."""
     for item in items:
-        if HERE not in item.path.parents or not isinstance(item, pytest.Function):
+        if folder not in item.path.parents or not isinstance(item, pytest.Function):
             continue
         if inspect.iscoroutinefunction(item.function):
             run = getattr(item.module, "RUN", run_jumping)
