@@ -9,7 +9,17 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from tests.real.parts import MPD_PATH, Relay, Sent, read_segment, real_encoder, running_origin
+from tests.encoders.recording import Sent
+from tests.real.parts import (
+    MPD_PATH,
+    Relay,
+    get,
+    read_segment,
+    real_encoder,
+    running_origin,
+    segment_path,
+    until_live,
+)
 
 pytest.importorskip("imageio_ffmpeg")
 
@@ -26,11 +36,6 @@ READERS = 3
 SPLITS_SHARE = 0.05
 """Chunks that may have an additional boundary: bytes that pause for 20 ms are shown at once."""
 DEADLINE_S = 90
-
-
-def segment_path(track: int, number: int) -> str:
-    """The path of a media segment, as ffmpeg names it."""
-    return f"/live/chunk-stream{track}-{number:05d}.m4s"
 
 
 class Audience:
@@ -67,20 +72,6 @@ class Audience:
         status, body, ends = await read_segment(client, path, on_chunk)
         assert status == 200, path
         self.got.setdefault(path, []).append((body, ends))
-
-
-async def until_live(port: int) -> None:
-    """Wait until there is a manifest; each request for it is held for some seconds."""
-    async with Client("127.0.0.1", port) as client:
-        while (await client.get(MPD_PATH, wait_s=5)).status != 200:
-            await client.body()
-
-
-async def get(port: int, target: str) -> tuple[int, bytes]:
-    """GET on a connection of its own."""
-    async with Client("127.0.0.1", port) as client:
-        answer = await client.get(target)
-        return answer.status, await client.body()
 
 
 @pytest.mark.parametrize("is_persistent", [True, False], ids=["persistent", "not persistent"])
