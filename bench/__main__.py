@@ -68,6 +68,8 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
     "scale": ("scale", "--runs 1 --seconds 4", "--runs 3"),
     "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 6 --peers all"),
     "listing": ("listing", "--keys 50000 --windows 4", ""),
+    "glass": ("glass", "--seconds 8", "--runs 2 --readers 500"),
+    "tight": ("glass --target 0.12", "--seconds 8", ""),
 }
 """Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
 
