@@ -70,6 +70,8 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
     "listing": ("listing", "--keys 50000 --windows 4", ""),
     "glass": ("glass", "--seconds 8", "--runs 2 --readers 500"),
     "tight": ("glass --target 0.12", "--seconds 8", ""),
+    "hls": ("glass --player hls", "--seconds 8", ""),
+    "cuts": ("glass --player dash --publisher ours --cuts 10", "--seconds 15", ""),
 }
 """Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
 

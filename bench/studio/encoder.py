@@ -21,7 +21,7 @@ from bench.build import BenchError
 from bench.interrupts import hold_signals
 from bench.studio.clock import HEIGHT, WIDTH, paint
 
-__all__ = ["FRAMES_PER_S", "Encoder", "dash_command", "encode"]
+__all__ = ["FRAMES_PER_S", "Encoder", "dash_command", "encode", "pipe_command"]
 
 FRAMES_PER_S = 30
 LAST_LINES = 20
@@ -47,8 +47,16 @@ def dash_command(mpd_url: str, segment_s: float) -> list[str]:
     command += ["-frag_type", "every_frame", "-use_template", "1", "-use_timeline", "0"]
     command += ["-seg_duration", f"{segment_s:g}", "-window_size", "20"]
     command += ["-extra_window_size", "20"]
-    command += ["-http_persistent", "1", "-method", "PUT", "-timeout", "10", mpd_url]
+    command += ["-http_persistent", "1", "-method", "PUT", "-timeout", "10"]
+    # One that ends when a connection breaks tells nothing about what its readers see.
+    command += ["-ignore_io_errors", "1", mpd_url]
     return command
+
+
+def pipe_command(segment_s: float) -> list[str]:
+    """... that writes a fragmented MP4 to its standard output, a fragment a frame."""
+    command = [*_encode_command(segment_s), "-f", "mp4", "-flush_packets", "1"]
+    return [*command, "-movflags", "frag_every_frame+empty_moov+default_base_moof", "pipe:1"]
 
 
 def _encode_command(segment_s: float) -> list[str]:
@@ -77,6 +85,7 @@ class Encoder:
     """A camera and the ffmpeg that it feeds.
 
     Attributes:
+        began_ms: when the first frame was taken, in ms since 1970; once `has_begun`.
         frames: handed over up to now.
         late_ms: of each frame, how long after it was due it was handed over.
         lines: the last ones of ffmpeg's stderr.
@@ -89,7 +98,14 @@ class Encoder:
     lines: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=LAST_LINES))
     failure: str = ""
+    began_ms: float = 0.0
+    has_begun: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def seconds(self) -> float:
+        """How long the stream is by now."""
+        return self.frames / FRAMES_PER_S
 
     def check(self) -> None:
         """Raises BenchError if the camera or ffmpeg has ended."""
@@ -107,13 +123,14 @@ class Encoder:
             # ffmpeg takes it once it has started: from then on the camera's clock runs.
             pipe.write(paint(_now_ms(), 0))
             pipe.flush()
-            began_s, epoch_ms = time.perf_counter(), time.time() * 1000
+            began_s, self.began_ms = time.perf_counter(), time.time() * 1000
+            self.has_begun.set()
             for index in range(1, 1 << 40):
                 due_s = index / FRAMES_PER_S
                 left_s = began_s + due_s - time.perf_counter()
                 if self.is_over.wait(max(0.0, left_s)):
                     break
-                pipe.write(paint(int(epoch_ms + due_s * 1000), index))
+                pipe.write(paint(int(self.began_ms + due_s * 1000), index))
                 pipe.flush()
                 self.frames = index
                 late_s = time.perf_counter() - began_s - due_s
@@ -138,11 +155,12 @@ class Encoder:
 
 
 @contextlib.contextmanager
-def encode(command: Sequence[str]) -> Iterator[Encoder]:
+def encode(command: Sequence[str], *, is_piped: bool = False) -> Iterator[Encoder]:
     """Films and encodes for the length of the block.
 
     Args:
         command: argv of an ffmpeg that takes raw frames from its standard input.
+        is_piped: what it writes is read from `process.stdout`; whoever does so reads to its end.
     Raises:
         BenchError: it can't be started.
     """
@@ -152,7 +170,7 @@ def encode(command: Sequence[str]) -> Iterator[Encoder]:
                 process = subprocess.Popen(
                     command,
                     stdin=subprocess.PIPE,
-                    stdout=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE if is_piped else subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C ends the run, and the run ends the encoder
                 )
@@ -178,8 +196,9 @@ def _end(encoder: Encoder, threads: Sequence[threading.Thread]) -> None:
             encoder.process.wait()
         for thread in threads:
             thread.join()
-        assert encoder.process.stderr is not None
-        encoder.process.stderr.close()
+        for pipe in (encoder.process.stdout, encoder.process.stderr):
+            if pipe is not None:
+                pipe.close()
 
 
 def _now_ms() -> int:

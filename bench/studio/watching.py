@@ -12,22 +12,43 @@ from typing import Any
 
 from bench.build import BenchError
 from bench.harness import Result, Server
-from bench.studio.audience import Names, follow
+from bench.studio.audience import follow
 from bench.studio.browser import Tab, open_tab
-from bench.studio.encoder import FRAMES_PER_S, Encoder, dash_command, encode
+from bench.studio.encoder import FRAMES_PER_S
 from bench.studio.page import put_page
+from bench.studio.streams import STREAMS, Source, send
 from bench.studio.viewing import Viewing, judge, percentile
 from bench.usage import machine_busy_s, usage
 
-__all__ = ["Watched", "watch"]
+__all__ = ["Plan", "Watched", "watch"]
 
-MANIFEST = "/live/glass.mpd"
-NAMES = Names("/live/chunk-stream0-", ".m4s", digits=5)
-SEGMENT_S = 1.0
 BEGIN_S = 2.0  # a player that comes earlier would find a manifest without a whole segment
 PICTURE_S = 30.0
 STEP_S = 0.5
-CAMERA_LATE_MS = 20.0  # p99; it is below 2 ms where nobody else is at work
+CAMERA_LATE_MS = 20.0  # p99; it is below 7 ms where nobody else is at work
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be watched.
+
+    Attributes:
+        player: a key of `STREAMS`.
+        publisher: who PUTs the stream, one of `PUBLISHERS`.
+        target_s: the latency that the player is to keep.
+        seconds: that count.
+        settle_s: that don't, before them.
+        readers: raw ones beside the player.
+        cuts: uploads that are cut in the seconds that count.
+    """
+
+    player: str
+    publisher: str
+    target_s: float
+    seconds: float
+    settle_s: float
+    readers: int = 0
+    cuts: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,6 +59,7 @@ class Watched:
         statuses: the browser's answers by extension and status, as "m4s 200".
         failures: its requests that broke, by extension and reason.
         audience: what the raw readers counted; empty without them.
+        sent: the cuts that were made, and what became of our uploads.
         camera_late_ms: p99.
         encoder_errors: lines of the encoder's that say more than a warning.
         others_cores: that somebody else kept busy.
@@ -48,6 +70,7 @@ class Watched:
     failures: Mapping[str, int]
     said: list[str]
     audience: Mapping[str, Any]
+    sent: Mapping[str, Any]
     camera_late_ms: float
     encoder_errors: list[str]
     server_cores: float
@@ -83,7 +106,8 @@ class Watched:
             "stalls": viewing.stalls,
             "longest still ms": viewing.longest_still_ms,
             "404s": self.missing,
-            "cut": self.cut,
+            "answers cut": self.cut,
+            "uploads cut": len(self.sent["cuts"]),
             "encoder errors": len(self.encoder_errors),
             "server cores": self.server_cores,
             "others": self.others_cores,
@@ -91,70 +115,65 @@ class Watched:
         return Result("glass", case, "ours", figures, self.fault)
 
 
-def watch(
-    server: Server,
-    player: str,
-    target_s: float,
-    *,
-    seconds: float,
-    settle_s: float,
-    readers: int = 0,
-    screenshot: Path | None = None,
-) -> Watched:
+def watch(server: Server, plan: Plan, screenshot: Path | None = None) -> Watched:
     """One run against a server that was just started.
 
     Args:
-        seconds: that count.
-        settle_s: that don't, before them.
+        screenshot: where a picture of the page goes.
     Raises:
         BenchError: some part is missing or ended early.
     """
-    page_url = put_page(server, player, MANIFEST, target_s)
-    origin_url = f"http://{server.host}:{server.port}"
+    page_url = put_page(server, plan.player, STREAMS[plan.player].manifest, plan.target_s)
     with contextlib.ExitStack() as stack:
-        encoder = stack.enter_context(encode(dash_command(origin_url + MANIFEST, SEGMENT_S)))
-        _wait(BEGIN_S, server, encoder)
+        source = stack.enter_context(
+            send(server, plan.player, plan.publisher, is_cut=plan.cuts > 0)
+        )
+        _wait(BEGIN_S, server, source)
         audience = None
-        if readers:
-            first = int(encoder.frames / FRAMES_PER_S / SEGMENT_S) + 2  # the one that comes next
-            audience = stack.enter_context(follow(server, NAMES, readers, first))
+        if plan.readers:
+            names, first = source.stream.names, source.next_number
+            audience = stack.enter_context(follow(server, names, plan.readers, first))
         tab = stack.enter_context(open_tab(page_url))
-        _await_picture(tab, server, encoder)
-        _wait(settle_s, server, encoder, tab)
+        _await_picture(tab, server, source)
+        _wait(plan.settle_s, server, source, tab)
         with _measured(server) as used:
-            _wait(seconds, server, encoder, tab)
+            if plan.cuts:
+                source.cut(plan.cuts, plan.seconds)
+            _wait(plan.seconds, server, source, tab)
         notes = tab.ask("watch.report()")
         counted = audience.report() if audience is not None else {}
+        sent = source.report()
         if screenshot is not None:
             tab.photograph(screenshot)
-    late = sorted(encoder.late_ms)
+    late = sorted(source.encoder.late_ms)
     return Watched(
-        viewing=judge(notes, settle_s, FRAMES_PER_S),
+        viewing=judge(notes, plan.settle_s, FRAMES_PER_S),
         statuses=dict(tab.statuses),
         failures=dict(tab.failures),
         said=tab.said,
         audience=counted,
+        sent=sent,
         camera_late_ms=percentile(late, 0.99),
-        encoder_errors=list(encoder.errors),
-        server_cores=used["server"] / seconds,
-        others_cores=used["others"] / seconds,
+        encoder_errors=list(source.encoder.errors),
+        server_cores=used["server"] / plan.seconds,
+        others_cores=used["others"] / plan.seconds,
     )
 
 
-def _wait(seconds: float, server: Server, encoder: Encoder, tab: Tab | None = None) -> None:
+def _wait(seconds: float, server: Server, source: Source, tab: Tab | None = None) -> None:
     """Lets time pass; whoever ends meanwhile ends the run."""
     until_s = time.monotonic() + seconds
     while (left_s := until_s - time.monotonic()) > 0:
         time.sleep(min(left_s, STEP_S))
         server.check()
-        encoder.check()
+        source.check()
         if tab is not None:
             tab.ask("0")  # what the browser has told is only taken in when it is asked something
 
 
-def _await_picture(tab: Tab, server: Server, encoder: Encoder) -> None:
+def _await_picture(tab: Tab, server: Server, source: Source) -> None:
     for _ in range(int(PICTURE_S / STEP_S)):
-        _wait(STEP_S, server, encoder)
+        _wait(STEP_S, server, source)
         if tab.ask("watch.frames.length"):
             return
     said = [*tab.said, *map(str, tab.failures.items()), *map(str, tab.statuses.items())]

@@ -73,8 +73,8 @@ def test_dash_js_beside_raw_readers(tmp_path: Path) -> None:
     picture = tmp_path / "glass.png"
     found = glass(*flags, "--screenshot", str(picture), out=tmp_path / "out")
     assert [watched["case"] for watched in found["glass"]] == [
-        "dash, target 0.2 s",
-        "dash, target 0.2 s, beside 20 readers",
+        "dash.js, target 0.2 s",
+        "dash.js, target 0.2 s, beside 20 readers",
     ]
     for watched in found["glass"]:
         assert_right(watched)
