@@ -29,6 +29,7 @@ import contextlib
 import shlex
 import tempfile
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -180,8 +181,8 @@ def _tell(watched: Watched) -> None:
             f"{'':>12}  uploads: {_counts(uploads['statuses'])}; cut {len(watched.sent['cuts'])}, "
             f"begun anew {uploads['retries']}, displaced {uploads['displaced']}"
         )
-    for line in (*watched.encoder_errors, *watched.said):
-        print(f"{'':>12}  {line}")
+    for line, count in Counter((*watched.encoder_errors, *watched.said)).items():
+        print(f"{'':>12}  {line}" + (f" ({count} times)" if count > 1 else ""))
 
 
 def _counts(counted: Mapping[str, int]) -> str:

@@ -11,7 +11,7 @@ player.updateSettings({
     liveCatchup: {
       enabled: true,
       maxDrift: 0, // never a seek: it shows as a gap
-      playbackRate: { min: -0.1, max: 0.1 },
+      playbackRate: { min: -0.4, max: 0.4 }, // with less it lets the latency drift by 15 ms
       playbackBufferMin: target / 2,
       mode: "liveCatchupModeDefault",
     },
