@@ -2,8 +2,8 @@
 
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
-    python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
-    python -m bench --full              each three times, beside all its peers: an hour
+    python -m bench --quick             each question once, beside the floor or one peer: 7 minutes
+    python -m bench --full              each up to three times, beside all its peers: 75 minutes
 
 The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
 all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One
@@ -68,6 +68,10 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
     "scale": ("scale", "--runs 1 --seconds 4", "--runs 3"),
     "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 6 --peers all"),
     "listing": ("listing", "--keys 50000 --windows 4", ""),
+    "glass": ("glass", "--seconds 8", "--runs 2 --readers 500"),
+    "tight": ("glass --target 0.12", "--seconds 8", ""),
+    "hls": ("glass --player hls", "--seconds 8", ""),
+    "cuts": ("glass --player dash --publisher ours --cuts 10", "--seconds 15", ""),
 }
 """Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
 
