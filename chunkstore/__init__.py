@@ -7,6 +7,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     __main__.py    calls cli
     cli/           the only place that reads argv, environment and settings files, and that prints
     demo/          `chunkstore demo`: an encoder and players around an origin
+    client/        a small HTTP/1.1 client: one request at a time, bodies as they come and go
     origin/        the origin's handlers, one per method
     server/        listeners, admission, the connection task, deadlines, drain: runs any handlers
     live/          the ring's async face: pump, edge, trio.Event hand-off
@@ -31,11 +32,16 @@ from chunkstore.config import Settings, resolve
 from chunkstore.errors import (
     CapacityError,
     ChunkstoreError,
+    ConnectError,
+    CutError,
+    FetchError,
     LocalProtocolError,
     PathError,
     ProtocolError,
     RemoteProtocolError,
     SettingsError,
+    StalledError,
+    StatusError,
     StoreError,
 )
 from chunkstore.policy import Policy, PolicyRow, PolicyTable
@@ -43,6 +49,9 @@ from chunkstore.policy import Policy, PolicyRow, PolicyTable
 __all__ = [
     "CapacityError",
     "ChunkstoreError",
+    "ConnectError",
+    "CutError",
+    "FetchError",
     "LocalProtocolError",
     "PathError",
     "Policy",
@@ -52,6 +61,8 @@ __all__ = [
     "RemoteProtocolError",
     "Settings",
     "SettingsError",
+    "StalledError",
+    "StatusError",
     "StoreError",
     "__version__",
     "resolve",

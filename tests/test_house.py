@@ -34,8 +34,9 @@ ROOMS: dict[str, frozenset[str]] = {
     # Of live, only the shape of what a connection offers it.
     "server": PURE | {"live", "wire"},
     "origin": PURE | {"live", "server", "store", "wire"},
-    "demo": PURE | {"live", "origin", "server"},
-    "cli": PURE | {"demo", "live", "origin", "server", "store", "wire", "chunkstore"},
+    "client": frozenset({"errors", "units", "wire"}),
+    "demo": PURE | {"client", "live", "origin", "server"},
+    "cli": PURE | {"client", "demo", "live", "origin", "server", "store", "wire", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -48,7 +49,8 @@ FOREIGN: dict[str, frozenset[str]] = {
     "live": frozenset({"trio"}),
     "server": frozenset({"trio"}),
     "origin": frozenset({"trio"}),
-    "demo": frozenset({"h11", "imageio_ffmpeg", "rich", "trio"}),
+    "client": frozenset({"h11", "trio"}),
+    "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click"}),
 }
 

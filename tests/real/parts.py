@@ -19,10 +19,18 @@ from typing import NamedTuple
 import pytest
 import trio
 
-from chunkstore.demo.client import Client
+from chunkstore.client import Client, Url
 from chunkstore.demo.encoder import Encoder, EncoderError, ffmpeg_command
 
-__all__ = ["MPD_PATH", "Relay", "Sent", "read_segment", "real_encoder", "running_origin"]
+__all__ = [
+    "MPD_PATH",
+    "Relay",
+    "Sent",
+    "client_of",
+    "read_segment",
+    "real_encoder",
+    "running_origin",
+]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MPD_PATH = "/live/test.mpd"
@@ -201,6 +209,11 @@ def _parse(raw: bytes) -> list[Sent]:
     return found
 
 
+def client_of(port: int) -> Client:
+    """A client of the origin on a port."""
+    return Client(Url("http", "127.0.0.1", port, "/"))
+
+
 async def read_segment(
     client: Client, path: str, on_chunk: Callable[[int], None] = lambda count: None
 ) -> tuple[int, bytes, list[int]]:
@@ -213,10 +226,10 @@ async def read_segment(
     Raises:
         CutError: it ended before its end.
     """
-    while (answer := await client.get(path)).status == 404:
-        await client.body()
+    while (answer := await client.request("GET", path)).status == 404:
+        await answer.body()
     body, ends = bytearray(), list[int]()
-    while (piece := await client.piece()) is not None:
+    while (piece := await answer.piece()) is not None:
         body += piece.data
         if piece.is_chunk_end:
             ends.append(len(body))
