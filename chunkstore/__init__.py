@@ -7,6 +7,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     __main__.py    calls cli
     cli/           the only place that reads argv, environment and settings files, and that prints
     demo/          `chunkstore demo`: an encoder and players around an origin
+    transfer/      whole uploads, downloads and listings in spite of failures, for the commands
     client/        a small HTTP/1.1 client: one request at a time, bodies as they come and go
     origin/        the origin's handlers, one per method
     server/        listeners, admission, the connection task, deadlines, drain: runs any handlers

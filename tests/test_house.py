@@ -35,8 +35,10 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": PURE | {"live", "wire"},
     "origin": PURE | {"live", "server", "store", "wire"},
     "client": frozenset({"errors", "units", "wire"}),
+    "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "demo": PURE | {"client", "live", "origin", "server"},
-    "cli": PURE | {"client", "demo", "live", "origin", "server", "store", "wire", "chunkstore"},
+    "cli": PURE
+    | {"client", "demo", "live", "origin", "server", "store", "transfer", "wire", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -50,8 +52,9 @@ FOREIGN: dict[str, frozenset[str]] = {
     "server": frozenset({"trio"}),
     "origin": frozenset({"trio"}),
     "client": frozenset({"h11", "trio"}),
+    "transfer": frozenset({"trio"}),
     "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
-    "cli": frozenset({"click"}),
+    "cli": frozenset({"click", "rich", "trio"}),
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -292,11 +293,10 @@ class Client(trio.abc.AsyncResource):
         stream, has_ended = self._stream, False
         if stream is None:
             raise CutError(f"{asked}: the connection is closed")
+        had_head = self._http.their_state is not h11.SEND_RESPONSE
         try:
             while True:
                 event = self._http.next_event()
-                if isinstance(event, h11.ConnectionClosed):
-                    raise CutError(f"{asked}: the server closed the connection without an answer")
                 if event is not h11.NEED_DATA:
                     assert isinstance(event, h11.Event)
                     return event
@@ -307,6 +307,9 @@ class Client(trio.abc.AsyncResource):
                 has_ended = not data
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
+            if has_ended and not had_head:
+                detail = "the server closed the connection without an answer"
+                raise CutError(f"{asked}: {detail}") from error
             if has_ended:
                 raise CutError(f"{asked}: the answer was cut: {error}") from error
             raise FetchError(f"{asked}: the answer is not HTTP: {error}") from error
@@ -324,4 +327,6 @@ def _reason(error: BaseException) -> str:
         below = below.exceptions[0]
     if isinstance(below, OSError):
         error = below
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)  # without Trio's words; a failed look-up's is negative
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
