@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import NamedTuple
 
 from chunkstore.errors import FetchError, StatusError
-from chunkstore.wire import parse_http_date
+from chunkstore.wire import REASONS, parse_http_date
 
 __all__ = ["Answer", "Piece", "expect"]
 
@@ -105,7 +105,7 @@ async def expect(answer: Answer, *statuses: int) -> None:
         body = await answer.body(PROBLEM_BYTES)
     except FetchError:
         body = b""  # the status is what matters, and it has come
-    phrase = HTTPStatus(answer.status).phrase if answer.status in _KNOWN else ""
+    phrase = REASONS.get(answer.status) or _PHRASES.get(answer.status, "")
     words = [f"{answer.status} {phrase}".strip(), _detail(body)]
     if 300 <= answer.status < 400:
         words.append(f"redirects are not followed, here to {answer.fields.get('location', '?')!r}")
@@ -113,7 +113,8 @@ async def expect(answer: Answer, *statuses: int) -> None:
     raise StatusError(answer.status, sentence, answer.retry_after_s)
 
 
-_KNOWN = frozenset(HTTPStatus)
+# Of the statuses that this program never answers with.
+_PHRASES = {int(status): status.phrase for status in HTTPStatus}
 
 
 def _detail(body: bytes) -> str:

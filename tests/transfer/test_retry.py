@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -50,7 +49,6 @@ async def test_failures_in_a_row_are_bounded() -> None:
     with pytest.raises(CutError):
         await retrying.pause(CutError("a cut"))
     assert len(notes) == 4
-    assert notes[0] == "a cut; trying again in 0.1 s" or notes[0] == "a cut; trying again in 0.2 s"
+    assert notes[0].startswith("a cut; trying again in 0.")
     with pytest.raises(FetchError, match="a cut; no other try: it is gone"):
         await Retrying(Backoff(2), notes.append).pause(CutError("a cut"), "it is gone")
-    assert trio.current_time() > 0

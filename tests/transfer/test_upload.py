@@ -148,6 +148,21 @@ async def test_a_displaced_writer_stays_away(nursery: trio.Nursery) -> None:
     nursery.cancel_scope.cancel()
 
 
+@pytest.mark.parametrize("chunk_bytes", [None, 1000])
+async def test_an_origin_that_has_no_room(
+    chunk_bytes: int | None, nursery: trio.Nursery, tmp_path: Path
+) -> None:
+    site = await Site.open(nursery, max_object_bytes=50_000)
+    path = tmp_path / "a"
+    path.write_bytes(b"x" * 3_000_000)
+    async with client_of(site) as client:
+        with pytest.raises(StatusError, match="413 Content Too Large"):
+            await upload(client, "/a", FileSource(path, chunk_bytes=chunk_bytes), retrying())
+        await upload(client, "/b", stream_of(b"b"), retrying())
+    assert await site.list() == ["/b"]
+    nursery.cancel_scope.cancel()
+
+
 async def test_a_receipt_that_says_something_else(nursery: trio.Nursery) -> None:
     async def lie(stream: Stream) -> None:
         await until_end(stream)
