@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote
 
 import click
+import trio
 
 from chunkstore.cli.progress import show_progress
 from chunkstore.cli.remote import URL, Remote, is_terminal, remote_options, run, stdout_fd
@@ -60,7 +62,9 @@ def get(url: Url, output: Path | None, wait: int, quiet: bool, remote: Remote) -
             if output is None or str(output) == "-":
                 await bring(StreamSink(stdout_fd()))
             elif is_stream:
-                fd = os.open(output, os.O_WRONLY)
+                # A named pipe waits for who reads it, and a Ctrl-C must not wait for that.
+                opening = partial(os.open, output, os.O_WRONLY)
+                fd = await trio.to_thread.run_sync(opening, abandon_on_cancel=True)
                 try:
                     await bring(StreamSink(fd))
                 finally:

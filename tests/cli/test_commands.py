@@ -73,6 +73,14 @@ def test_stdin(url: str) -> None:
     assert chunkstore("get", url).stdout == b"x" * 100_000
 
 
+def test_an_object_of_no_bytes(url: str, tmp_path: Path) -> None:
+    put = chunkstore("put", "-", url)
+    assert put.stdout.decode() == f"{path_of(url)} 0 bytes, new\n"
+    assert chunkstore("get", url, "-o", str(tmp_path / "a")).returncode == 0
+    assert (tmp_path / "a").read_bytes() == b""
+    assert chunkstore("put", str(tmp_path / "a"), url).returncode == 0
+
+
 def test_a_folder(url: str, folder: Path, capfd: Captured) -> None:
     assert main(["put", str(folder), url]) == 0
     out, err = capfd.readouterr()
