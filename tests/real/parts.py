@@ -21,12 +21,13 @@ from tests.encoders.recording import Sent, parse
 
 pytest.importorskip("imageio_ffmpeg")
 
-from chunkstore.demo.client import Client
+from chunkstore.client import Client, Url
 from chunkstore.demo.encoder import Encoder, EncoderError, ffmpeg_command
 
 __all__ = [
     "MPD_PATH",
     "Relay",
+    "client_of",
     "get",
     "read_segment",
     "real_encoder",
@@ -183,16 +184,22 @@ def segment_path(track: int, number: int) -> str:
 
 async def until_live(port: int) -> None:
     """Wait until there is a manifest; each request for it is held for some seconds."""
-    async with Client("127.0.0.1", port) as client:
-        while (await client.get(MPD_PATH, wait_s=5)).status != 200:
-            await client.body()
+    async with client_of(port) as client:
+        wait = [("Prefer", "wait=5")]
+        while (answer := await client.request("GET", MPD_PATH, wait)).status != 200:
+            await answer.body()
 
 
 async def get(port: int, target: str) -> tuple[int, bytes]:
     """GET on a connection of its own."""
-    async with Client("127.0.0.1", port) as client:
-        answer = await client.get(target)
-        return answer.status, await client.body()
+    async with client_of(port) as client:
+        answer = await client.request("GET", target)
+        return answer.status, await answer.body()
+
+
+def client_of(port: int) -> Client:
+    """A client of the origin on a port."""
+    return Client(Url("http", "127.0.0.1", port, "/"))
 
 
 async def read_segment(
@@ -207,10 +214,10 @@ async def read_segment(
     Raises:
         CutError: it ended before its end.
     """
-    while (answer := await client.get(path)).status == 404:
-        await client.body()
+    while (answer := await client.request("GET", path)).status == 404:
+        await answer.body()
     body, ends = bytearray(), list[int]()
-    while (piece := await client.piece()) is not None:
+    while (piece := await answer.piece()) is not None:
         body += piece.data
         if piece.is_chunk_end:
             ends.append(len(body))

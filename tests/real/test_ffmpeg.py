@@ -13,6 +13,7 @@ from tests.encoders.recording import Sent
 from tests.real.parts import (
     MPD_PATH,
     Relay,
+    client_of,
     get,
     read_segment,
     real_encoder,
@@ -23,8 +24,9 @@ from tests.real.parts import (
 
 pytest.importorskip("imageio_ffmpeg")
 
-from chunkstore.demo.client import Client, CutError
+from chunkstore.client import Client
 from chunkstore.demo.encoder import Encoder
+from chunkstore.errors import CutError
 
 pytestmark = pytest.mark.real
 
@@ -52,7 +54,7 @@ class Audience:
                 nursery.start_soon(self._follow, track, nursery if index == 0 else None)
 
     async def _follow(self, track: int, late: trio.Nursery | None) -> None:
-        async with Client("127.0.0.1", self._port) as client:
+        async with client_of(self._port) as client:
             for number in range(1, SEGMENTS + 1):
                 path = segment_path(track, number)
 
@@ -63,7 +65,7 @@ class Audience:
                 await self._read(client, path, on_chunk)
 
     async def _come_late(self, path: str) -> None:
-        async with Client("127.0.0.1", self._port) as client:
+        async with client_of(self._port) as client:
             await self._read(client, path)
 
     async def _read(
@@ -146,7 +148,7 @@ async def test_a_killed_ffmpeg_is_seen_as_a_cut(is_persistent: bool) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(encoder.run)
                 await until_live(port)
-                async with Client("127.0.0.1", port) as client:
+                async with client_of(port) as client:
                     _, body, _ = await read_segment(client, first)
                 assert await kill_while_reading(encoder, port, second) == 2
                 await encoder.ended.wait()
@@ -164,7 +166,7 @@ async def kill_while_reading(encoder: Encoder, port: int, path: str) -> int:
 
     async def read(on_chunk: Callable[[int], None]) -> None:
         nonlocal cut_count
-        async with Client("127.0.0.1", port) as client:
+        async with client_of(port) as client:
             with pytest.raises(CutError) as caught:
                 await read_segment(client, path, on_chunk)
         # A reset: some clients take a plain close for the end.

@@ -10,12 +10,12 @@ import trio
 
 from tests.encoders.ffmpeg import LOW_LATENCY_DASH, Run, ffmpeg_or_skip, record
 from tests.encoders.recording import Recording, Sent
-from tests.real.parts import MPD_PATH, get, running_origin, segment_path, until_live
+from tests.real.parts import MPD_PATH, client_of, get, running_origin, segment_path, until_live
 
 pytest.importorskip("imageio_ffmpeg")
 
-from chunkstore.demo.client import Client, CutError
 from chunkstore.demo.encoder import Encoder
+from chunkstore.errors import CutError
 
 pytestmark = pytest.mark.real
 
@@ -59,10 +59,11 @@ class Reader:
     async def read(self, on_chunk: Callable[[int], None] = lambda count: None) -> None:
         """Read; `on_chunk` is called with the number of chunks after each."""
         count = 0
-        async with Client("127.0.0.1", self._port) as client:
-            self.status = (await client.get(self.path)).status
+        async with client_of(self._port) as client:
+            answer = await client.request("GET", self.path)
+            self.status = answer.status
             try:
-                while (piece := await client.piece()) is not None:
+                while (piece := await answer.piece()) is not None:
                     self.body += piece.data
                     count += piece.is_chunk_end
                     on_chunk(count)
