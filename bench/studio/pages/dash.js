@@ -11,7 +11,7 @@ player.updateSettings({
     liveCatchup: {
       enabled: true,
       maxDrift: 0, // never a seek: it shows as a gap
-      playbackRate: { min: -0.4, max: 0.4 }, // with less it lets the latency drift by 15 ms
+      playbackRate: { min: -0.4, max: 0.4 }, // wide: 15 ms off, it was brought back
       playbackBufferMin: target / 2,
       mode: "liveCatchupModeDefault",
     },
