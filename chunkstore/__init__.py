@@ -17,6 +17,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     store/         what keeps complete generations: memory
     wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
     objects/       the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
+    auth/          tokens, signed URLs: who may do what                                      }
     ring.py        single writer, many readers: offsets, cursors, chunk boundaries           } no
     playlist.py    a strict reader of media playlists                                        }
     policy.py      prefix or glob -> ttl, hold, atomic, Cache-Control, ...                   } trio,

@@ -201,6 +201,12 @@ BUILT_IN_ROWS: tuple[PolicyRow, ...] = (
 )
 
 
+def _private(sets: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row sets, for objects that not everybody may read (RFC 9111 section 5.2.2.7)."""
+    complete = sets["cache_complete"].removeprefix("public, ")
+    return {**sets, "cache_complete": f"private, {complete}"}
+
+
 class _Matcher:
     """One row's patterns, sorted by how they can be matched fastest."""
 
@@ -229,11 +235,23 @@ class PolicyTable:
     Args:
         rows: the user's rows; the built-in ones come after them.
         base: what holds where no row says otherwise; a server passes its own settings here.
+        is_private: reading takes credentials, so what isn't the user's own row lets no cache that
+            is shared keep a complete object.
     """
 
-    def __init__(self, rows: Iterable[PolicyRow] = (), *, base: Policy | None = None) -> None:
-        self.rows: tuple[PolicyRow, ...] = (*rows, *BUILT_IN_ROWS)
-        self.base = base or Policy()
+    def __init__(
+        self,
+        rows: Iterable[PolicyRow] = (),
+        *,
+        base: Policy | None = None,
+        is_private: bool = False,
+    ) -> None:
+        built_in, base = BUILT_IN_ROWS, base or Policy()
+        if is_private:
+            built_in = tuple(PolicyRow(row.match, _private(row.sets)) for row in built_in)
+            base = replace(base, **_private({"cache_complete": base.cache_complete}))
+        self.rows: tuple[PolicyRow, ...] = (*rows, *built_in)
+        self.base = base
         self._matchers = [_Matcher(row.match) for row in self.rows]
         self._resolve = lru_cache(_MEMO_KEYS)(self._match)
         self._combine = lru_cache(_MEMO_POLICIES)(self._merge)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gc
 import resource
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from functools import partial
 
 import trio
 
 from chunkstore.config import ListenAddress, Settings
+from chunkstore.errors import SettingsError
 from chunkstore.origin import Origin
-from chunkstore.server import Listener, Log, bind
+from chunkstore.server import Certificate, Listener, Log, bind
 
 __all__ = ["run"]
 
@@ -20,41 +22,60 @@ SPARE_DESCRIPTORS = 64
 """Beside the connections: listeners, the event loop's own, the log."""
 
 
-def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
+def run(
+    settings: Settings, sign_keys: Sequence[bytes] = (), *, announce: Callable[[str], None]
+) -> None:
     """Listen, serve, and drain at SIGTERM or SIGINT; a second signal ends everything at once.
 
+    With TLS, SIGHUP reads the certificate again.
+
     Args:
+        sign_keys: what signed URLs are checked with.
         announce: called with `listening on URL`, or `admin on URL`, for each once it accepts.
     Raises:
+        SettingsError: the certificate or its key is wrong; nothing listens then.
         OSError: an address can't be had; nothing listens then.
         KeyboardInterrupt: SIGINT ended it, after the drain.
     """
+    certificate = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        certificate = Certificate(settings.tls_cert, settings.tls_key)
     _raise_descriptor_limit(settings.max_connections + SPARE_DESCRIPTORS)
     with ExitStack() as stack:
 
-        def listen(addresses: tuple[ListenAddress, ...]) -> tuple[Listener, ...]:
-            made = []
-            for address in addresses:
-                size = settings.send_buffer_bytes
-                listener = bind(address, backlog=settings.backlog, send_buffer_bytes=size)
-                stack.callback(listener.close)
-                made.append(listener)
-            return tuple(made)
+        def listen(address: ListenAddress, shown: Certificate | None) -> Listener:
+            listener = bind(
+                address,
+                backlog=settings.backlog,
+                send_buffer_bytes=settings.send_buffer_bytes,
+                certificate=shown,
+            )
+            stack.callback(listener.close)
+            return listener
 
-        listeners, admin_listeners = listen(settings.addresses), listen(settings.admin_addresses)
+        listeners = tuple(listen(address, certificate) for address in settings.addresses)
+        # Scrapers and probes on this machine know it by a name that no certificate has.
+        admin_listeners = tuple(
+            listen(address, None if address.is_loopback else certificate)
+            for address in settings.admin_addresses
+        )
         _calm_garbage_collector()
-        was_interrupted = trio.run(_serve, settings, listeners, admin_listeners, announce)
+        make_origin = partial(Origin, settings, Log(settings.log), sign_keys)
+        was_interrupted = trio.run(
+            _serve, make_origin, listeners, admin_listeners, certificate, announce
+        )
     if was_interrupted:
         raise KeyboardInterrupt
 
 
 async def _serve(
-    settings: Settings,
+    make_origin: Callable[[], Origin],
     listeners: tuple[Listener, ...],
     admin_listeners: tuple[Listener, ...],
+    certificate: Certificate | None,
     announce: Callable[[str], None],
 ) -> bool:
-    origin = Origin(settings, Log(settings.log))
+    origin = make_origin()
     first: list[int] = []
 
     async def obey_signals(*, task_status: trio.TaskStatus[None]) -> None:
@@ -69,18 +90,35 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(obey_signals)
+        if certificate is not None:
+            await nursery.start(_reload_at_hangup, certificate, origin.server.log)
         for listener in listeners:  # it is bound, and from here on a signal drains
             announce(f"listening on {listener.url}")
         if admin_listeners:
             from chunkstore.admin import Admin  # 3 MiB, for those alone who ask for it
 
-            admin = Admin(settings, origin.catalog, origin.server)
+            admin = Admin(origin.server.settings, origin.catalog, origin.server, origin.gate)
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:
                 announce(f"admin on {listener.url}")
         await origin.run(listeners)  # the admin listener answers until the drain is over
         nursery.cancel_scope.cancel()
     return first == [signal.SIGINT]
+
+
+async def _reload_at_hangup(
+    certificate: Certificate, log: Log, *, task_status: trio.TaskStatus[None]
+) -> None:
+    """Read the certificate again at each SIGHUP; a bad one changes nothing and is said."""
+    with trio.open_signal_receiver(signal.SIGHUP) as signals:
+        task_status.started()
+        async for _ in signals:
+            try:
+                await trio.to_thread.run_sync(certificate.reload)
+            except SettingsError as error:
+                log.note(f"the certificate in force stays, since the new one is wrong: {error}")
+            else:
+                log.note("the certificate was read again: new connections get it")
 
 
 def _calm_garbage_collector() -> None:

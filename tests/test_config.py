@@ -23,7 +23,11 @@ def test_defaults_are_those_of_the_design() -> None:
         == Settings()
         == Settings(
             listen=("127.0.0.1:8080",),
+            tls_cert=None,
+            tls_key=None,
             open_writes=False,
+            open_reads=True,
+            sign_key_file=None,
             memory_bytes=1024 * MIB,
             max_object_bytes=256 * MIB,
             max_objects=1_000_000,
@@ -44,6 +48,7 @@ def test_defaults_are_those_of_the_design() -> None:
             backlog=4_096,
             log="auto",
             policies=(),
+            tokens=(),
         )
     )
     assert set(sources.values()) == {"default"}
@@ -216,6 +221,7 @@ def test_the_table_of_settings_is_whole() -> None:
             "--header-timeout",
         ),
         *("--upload-idle", "--idle", "--max-connections", "--log"),
+        *("--tls-cert", "--tls-key", "--sign-key-file"),
     }
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -11,16 +13,19 @@ import trio
 from chunkstore.admin.events import Events
 from chunkstore.admin.exposition import Exposition
 from chunkstore.admin.tables import Tables
+from chunkstore.auth import Gate
 from chunkstore.config import Settings
 from chunkstore.live import Catalog
 from chunkstore.metrics import Metrics
-from chunkstore.server import Exchange, Handler, Listener, Log, Server
+from chunkstore.server import CHALLENGE, Exchange, Handler, Listener, Log, Server
 from chunkstore.wire import field_block
 
 __all__ = ["Admin"]
 
 MAX_CONNECTIONS = 256
 """Consoles, scrapers and probes together."""
+_OPEN = frozenset(("/health/live", "/health/ready", "/time"))
+"""They say nothing of anybody, and probes and players that ask have no token."""
 _COMMON = field_block([("Cache-Control", "no-store"), ("X-Content-Type-Options", "nosniff")])
 _TEXT = field_block([("Content-Type", "text/plain; charset=utf-8")]) + _COMMON
 
@@ -32,13 +37,25 @@ class Admin:
         settings: deadlines and limits of the connections here too.
         catalog: the origin's objects.
         origin: the server of its data port.
+        gate: asked for a token, where there is one with the right ADMIN.
+        wall_s: Unix time.
 
     Attributes:
         server: its own connections; `server.serve(transport)` serves one more.
     """
 
-    def __init__(self, settings: Settings, catalog: Catalog, origin: Server) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        catalog: Catalog,
+        origin: Server,
+        gate: Gate,
+        *,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         self._origin = origin
+        self._gate = gate
+        self._wall_s = wall_s
         tables = Tables(catalog, origin, _COMMON)
         self._paths: dict[str, Handler] = {
             "/metrics": Exposition(catalog, origin, _COMMON).answer,
@@ -63,13 +80,25 @@ class Admin:
         await self.server.run(listeners, task_status=task_status)
 
     async def _get(self, exchange: Exchange) -> None:
-        host = exchange.request.fields.get("host") or ""
-        if not _is_of_this_machine(host):
-            detail = (
-                f"asked for as {host!r}: use an address of this machine's loopback, or localhost"
+        if self._gate.is_open("ADMIN"):
+            # Nobody but this machine reaches it, so a page in its browser must not either.
+            host = exchange.request.fields.get("host") or ""
+            if not _is_of_this_machine(host):
+                detail = f"asked for as {host!r}: use this machine's loopback, or localhost"
+                await exchange.refuse(421, detail)
+                return
+        elif exchange.request.path not in _OPEN:
+            denial = self._gate.judge(
+                "ADMIN",
+                "/",
+                authorization=exchange.request.fields.get("authorization"),
+                query="",
+                now_s=self._wall_s(),
             )
-            await exchange.refuse(421, detail)
-            return
+            if denial is not None:
+                challenge = CHALLENGE if denial.status == 401 else b""
+                await exchange.refuse(denial.status, denial.detail, challenge)
+                return
         answer = self._paths.get(exchange.request.path)
         if answer is None:
             await exchange.refuse(404, f"there are {', '.join(self._paths)}")

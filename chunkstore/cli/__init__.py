@@ -8,6 +8,8 @@
     remote.py    what these share: URLs, flags, how a job runs and is interrupted
     progress.py  bars, on a terminal alone
     columns.py   lines of listings and of chunks
+    token.py     `chunkstore token`: a secret for a client, and its row for the settings
+    sign.py      `chunkstore sign`: a URL that may be read by whoever has it, until a time
 
 Exit codes: 0 done, 1 failed, 2 wrong settings or input, 130 interrupted. What goes wrong is one
 line on stderr; only a pipe that nobody reads any more ends a command quietly, as failed.
@@ -29,7 +31,9 @@ from chunkstore.cli.ls import ls
 from chunkstore.cli.put import put
 from chunkstore.cli.rm import rm
 from chunkstore.cli.serve import serve
+from chunkstore.cli.sign import sign
 from chunkstore.cli.tail import tail
+from chunkstore.cli.token import token
 from chunkstore.errors import ChunkstoreError, SettingsError
 
 __all__ = ["cli", "main"]
@@ -57,7 +61,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, demo, put, get, ls, rm, tail, config):
+for _command in (serve, demo, put, get, ls, rm, tail, token, sign, config):
     cli.add_command(_command)
 
 

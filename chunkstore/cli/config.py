@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import fields
+from datetime import UTC, datetime
 
 import click
 
+from chunkstore.auth import RIGHTS, Token
 from chunkstore.cli.options import load_settings, settings_options
 from chunkstore.config import SETTINGS, Settings, format_value
-from chunkstore.policy import BUILT_IN_ROWS, ROW_KEYS, Policy, PolicyRow
+from chunkstore.policy import ROW_KEYS, Policy, PolicyRow
 from chunkstore.units import format_duration, format_size
 
-__all__ = ["config", "render_settings"]
+__all__ = ["config", "render_settings", "render_token"]
 
 
 @click.command()
@@ -36,7 +38,7 @@ def render_settings(settings: Settings, sources: Mapping[str, str]) -> str:
     rows: list[tuple[str, str]] = []
     for setting in SETTINGS:
         value = getattr(settings, setting.name)
-        if setting.kind == "policies":
+        if setting.is_rows:
             continue
         if setting.kind == "listen":
             text = f"[{', '.join(_toml(address) for address in value)}]"
@@ -48,17 +50,42 @@ def render_settings(settings: Settings, sources: Mapping[str, str]) -> str:
     width = max(len(line) for line, _ in rows)
     lines = ["# The settings in force. Where each came from: default, file, environment, flag."]
     lines += [f"{line:<{width}}  # {source}" for line, source in rows]
+    for token in settings.tokens:
+        lines += ["", *render_token(token, sources["tokens"])]
     lines += ["", "# What holds for which names: for each key, the first row that has it wins."]
     for row in settings.policies:
         lines += ["", *_render_row(row, sources["policies"])]
-    for row in (*BUILT_IN_ROWS, _last_row()):
+    table = settings.policy_table()
+    for row in (*table.rows[len(settings.policies) :], _last_row(table.base)):
         lines += ["", *(f"# {line}" for line in _render_row(row, "built-in"))]
     return "\n".join(lines) + "\n"
 
 
-def _last_row() -> PolicyRow:
+def render_token(token: Token, source: str) -> list[str]:
+    """A row of [[token]]: with the hash of its secret, from which nobody gets the secret back.
+
+    Args:
+        token: what it says.
+        source: goes into a comment.
+    """
+    rights = [right for right in RIGHTS if right in token.rights]
+    lines = [
+        f"[[token]]  # {source}",
+        f"name = {_toml(token.name)}",
+        f"hash = {_toml('sha256:' + token.digest.hex())}",
+        f"methods = [{', '.join(map(_toml, rights))}]",
+        f"prefixes = [{', '.join(map(_toml, token.prefixes))}]",
+    ]
+    if token.expires_s is not None:
+        moment = datetime.fromtimestamp(token.expires_s, UTC)
+        lines.append(f"expires = {moment:%Y-%m-%dT%H:%M:%SZ}")
+    return lines
+
+
+def _last_row(base: Policy) -> PolicyRow:
     """The defaults of Policy as the row for every other name, without those left to the server."""
     values = {item.name: item.default for item in fields(Policy)}
+    values["cache_complete"] = base.cache_complete
     return PolicyRow(("*",), {name: value for name, value in values.items() if value is not None})
 
 

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import click
 
+from chunkstore.auth import parse_sign_keys
 from chunkstore.config import (
     ENVIRONMENT_PREFIX,
     SETTINGS,
@@ -19,11 +20,17 @@ from chunkstore.config import (
 )
 from chunkstore.errors import SettingsError
 
-__all__ = ["load_settings", "settings_options"]
+__all__ = ["load_settings", "load_sign_keys", "settings_options"]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
-_METAVARS = {"size": "SIZE", "duration": "TIME", "count": "N", "listen": "ADDRESS"}
+_METAVARS = {
+    "size": "SIZE",
+    "duration": "TIME",
+    "count": "N",
+    "listen": "ADDRESS",
+    "path": "FILE",
+}
 
 
 def settings_options(function: _F) -> _F:
@@ -71,10 +78,26 @@ def load_settings(
     """
     if not config_file:
         return resolve(flags, os.environ, None)
-    try:
-        text = Path(config_file).read_text(encoding="utf-8")
-    except OSError as error:
-        raise SettingsError(config_file, error.strerror or str(error)) from error
-    except UnicodeDecodeError as error:
-        raise SettingsError(config_file, "expected TOML, which is UTF-8") from error
+    text = _read(config_file, "expected TOML, which is UTF-8")
     return resolve(flags, os.environ, text, file_name=config_file)
+
+
+def load_sign_keys(settings: Settings) -> tuple[bytes, ...]:
+    """The keys of signed URLs, the first of which signs; none where no file is set.
+
+    Raises:
+        SettingsError: the file can't be read, or has what is no key.
+    """
+    path = settings.sign_key_file
+    if path is None:
+        return ()
+    return parse_sign_keys(_read(path, "expected keys, which are ASCII"), path)
+
+
+def _read(path: str, expected: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError(path, error.strerror or str(error)) from error
+    except UnicodeDecodeError as error:
+        raise SettingsError(path, expected) from error

@@ -2,6 +2,7 @@
 
 settings.py   every setting, declared once; the frozen, checked `Settings`
 resolve.py    flags over environment over file over defaults, and where each value came from
+exposure.py   what other machines could do, held against what was said they may
 listen.py     addresses to listen on, as people write them
 """
 

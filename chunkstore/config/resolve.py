@@ -10,9 +10,10 @@ import re
 import tomllib
 from collections.abc import Mapping
 
+from chunkstore.auth import parse_token
 from chunkstore.config.settings import ENVIRONMENT_PREFIX, SETTINGS, Setting, Settings
 from chunkstore.errors import SettingsError
-from chunkstore.policy import PolicyRow, parse_row
+from chunkstore.policy import parse_row
 from chunkstore.units import parse_count, parse_duration, parse_size, parse_switch
 
 __all__ = ["resolve"]
@@ -67,7 +68,7 @@ def _from_file(text: str | None, file_name: str) -> dict[str, tuple[object, str]
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, tuple[object, str]]:
-    by_variable = {s.variable: s for s in SETTINGS if s.kind != "policies"}
+    by_variable = {s.variable: s for s in SETTINGS if not s.is_rows}
     given: dict[str, tuple[object, str]] = {}
     for name, text in environ.items():
         if not name.startswith(ENVIRONMENT_PREFIX):
@@ -122,8 +123,12 @@ def _read(setting: Setting, value: object, where: str) -> object:
             return _read_texts(value)
         case "choice":
             return value
+        case "path":
+            return _read_path(value)
         case "policies":
-            return _read_rows(value, where)
+            return tuple(parse_row(row, place) for row, place in _rows(setting, value, where))
+        case "tokens":
+            return tuple(parse_token(row, place) for row, place in _rows(setting, value, where))
 
 
 def _read_texts(value: object) -> tuple[str, ...]:
@@ -133,7 +138,14 @@ def _read_texts(value: object) -> tuple[str, ...]:
     return tuple(texts)
 
 
-def _read_rows(value: object, where: str) -> tuple[PolicyRow, ...]:
+def _read_path(value: object) -> str:
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(f"expected the path of a file, got {value!r}")
+    return value
+
+
+def _rows(setting: Setting, value: object, where: str) -> list[tuple[object, str]]:
+    """The rows, and where each of them stands."""
     if not isinstance(value, list):
-        raise ValueError(f"expected rows, each under [[policies]], got {value!r}")
-    return tuple(parse_row(row, f"{where}[{index}]") for index, row in enumerate(value))
+        raise ValueError(f"expected rows, each under [[{setting.key}]]")
+    return [(row, f"{where}[{index}]") for index, row in enumerate(value)]

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+from chunkstore.auth import MAX_TOKENS, Token
+from chunkstore.config.exposure import check_exposure
 from chunkstore.config.listen import ListenAddress, parse_listen
 from chunkstore.errors import SettingsError
 from chunkstore.policy import Policy, PolicyRow, PolicyTable
@@ -26,7 +28,9 @@ _MAX_ROWS = 1_000
 _MAX_LISTENERS = 64
 _YEAR_S = 365 * 86400.0
 
-Kind = Literal["listen", "switch", "size", "count", "duration", "choice", "policies"]
+Kind = Literal[
+    "listen", "switch", "size", "count", "duration", "choice", "path", "policies", "tokens"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +69,11 @@ class Setting:
         """The name of its variable in the environment."""
         return ENVIRONMENT_PREFIX + self.key.upper()
 
+    @property
+    def is_rows(self) -> bool:
+        """It is made of rows, which only a settings file can have."""
+        return self.kind in ("policies", "tokens")
+
     def check(self, value: Any, where: str) -> None:  # noqa: ANN401 - its type follows from `kind`
         """Hold a value of the right type against the bounds.
 
@@ -83,8 +92,10 @@ class Setting:
                     raise SettingsError(where, str(error)) from None
         elif self.kind == "choice" and value not in self.choices:
             raise SettingsError(where, f"expected one of {', '.join(self.choices)}, got {value!r}")
-        elif self.kind == "policies" and len(value) > _MAX_ROWS:
-            raise SettingsError(where, f"expected at most {_MAX_ROWS} rows, got {len(value)}")
+        elif self.is_rows:
+            count = _MAX_ROWS if self.kind == "policies" else MAX_TOKENS
+            if len(value) > count:
+                raise SettingsError(where, f"expected at most {count} rows, got {len(value)}")
         elif self.maximum and value is not None and not self.minimum <= value <= self.maximum:
             least, most = format_value(self, self.minimum), format_value(self, self.maximum)
             got = format_value(self, value)
@@ -119,7 +130,7 @@ class Settings:
     """The settings of one server, checked: an instance that exists is within its bounds.
 
     Raises:
-        SettingsError: a value out of its bounds, or writes offered to the world unasked.
+        SettingsError: a value out of its bounds, or what others could do was left unsaid.
     """
 
     listen: tuple[str, ...] = _setting(
@@ -132,14 +143,26 @@ class Settings:
     admin: tuple[str, ...] = _setting(
         "listen",
         (),
-        "Addresses of the operator's listener, on loopback: metrics, health, events; none: off.",
+        "Addresses of the operator's listener: metrics, health, events; none: off.",
         is_flag=True,
+    )
+    tls_cert: str | None = _setting(
+        "path", None, "Certificate chain in PEM: speak TLS; read again at SIGHUP.", is_flag=True
+    )
+    tls_key: str | None = _setting(
+        "path", None, "The certificate's private key in PEM, without a password.", is_flag=True
     )
     open_writes: bool = _setting(
         "switch",
         False,
         "Let anybody who can reach a listener beyond loopback write and delete.",
         is_flag=True,
+    )
+    open_reads: bool = _setting(
+        "switch", True, "Let anybody read and list; false: it takes a token or a signed URL."
+    )
+    sign_key_file: str | None = _setting(
+        "path", None, "File with the keys of signed URLs, one a line.", is_flag=True
     )
     memory_bytes: int = _setting(
         "size",
@@ -275,12 +298,14 @@ class Settings:
     policies: tuple[PolicyRow, ...] = _setting(
         "policies", (), "Rows of what holds for which names, before the built-in ones; file only."
     )
+    tokens: tuple[Token, ...] = _setting(
+        "tokens", (), "Rows of who may do what, as `chunkstore token` prints them.", key="token"
+    )
 
     def __post_init__(self) -> None:
         for setting in SETTINGS:
             setting.check(getattr(self, setting.name), setting.key)
-        self._check_writes()
-        self._check_admin()
+        check_exposure(self)
 
     @property
     def addresses(self) -> tuple[ListenAddress, ...]:
@@ -298,24 +323,6 @@ class Settings:
         own = [row.sets.get("max_object_bytes") or 0 for row in self.policies]
         return max(self.max_object_bytes, *own, 0)
 
-    def _check_writes(self) -> None:
-        exposed = [text for text in self.listen if not parse_listen(text).is_loopback]
-        if exposed and not self.open_writes:
-            raise SettingsError(
-                "listen",
-                f"other machines could write and delete on {exposed[0]}:"
-                " say --open-writes if they may, or listen on 127.0.0.1",
-            )
-
-    def _check_admin(self) -> None:
-        for text in self.admin:
-            if not parse_listen(text).is_loopback:
-                raise SettingsError(
-                    "admin",
-                    f"other machines could see every name and client on {text}: listen on"
-                    " 127.0.0.1, and reach it through ssh or a proxy that asks who it is",
-                )
-
     def policy_table(self) -> PolicyTable:
         """The rows in force over these settings: its policies leave no value to be looked up."""
         base = Policy(
@@ -323,7 +330,7 @@ class Settings:
             max_object_bytes=self.max_object_bytes,
             upload_idle_s=self.upload_idle_s,
         )
-        return PolicyTable(self.policies, base=base)
+        return PolicyTable(self.policies, base=base, is_private=not self.open_reads)
 
 
 def _declared() -> Iterator[Setting]:

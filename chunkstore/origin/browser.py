@@ -28,7 +28,7 @@ _OPTIONS_FIELDS = CORS_FIELDS + field_block(
     [
         ("Allow", ", ".join(ALLOWED)),
         ("Access-Control-Allow-Methods", "GET, HEAD, LIST"),
-        ("Access-Control-Allow-Headers", "*"),
+        ("Access-Control-Allow-Headers", "*, Authorization"),  # which "*" leaves out
         ("Access-Control-Max-Age", "86400"),
     ]
 )

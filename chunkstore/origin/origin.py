@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable, Sequence
 
 import trio
 
+from chunkstore.auth import Gate
 from chunkstore.config import Settings
 from chunkstore.journal import Journal
 from chunkstore.live import Catalog
 from chunkstore.metrics import Metrics
 from chunkstore.objects import Namespace
 from chunkstore.origin.browser import ALLOWED, CORS_FIELDS, options
+from chunkstore.origin.guard import Guard
 from chunkstore.origin.listing import Listing
 from chunkstore.origin.read import Reading
 from chunkstore.origin.write import Writing
@@ -25,14 +28,34 @@ __all__ = ["Origin"]
 class Origin:
     """A live origin in memory, ready to `run`.
 
+    Args:
+        settings: limits, policies, tokens.
+        log: gets a line a request.
+        sign_keys: what signed URLs are checked with.
+        wall_s: Unix time, by which credentials expire.
+
     Attributes:
         catalog: its objects.
+        gate: who may do what; the admin listener asks it too.
         metrics: what it counts.
         server: its connections; `server.serve(transport)` serves one more, over any transport.
     """
 
-    def __init__(self, settings: Settings, log: Log) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        sign_keys: Sequence[bytes] = (),
+        *,
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
         self.metrics = Metrics()
+        self.gate = Gate(
+            settings.tokens,
+            sign_keys,
+            open_reads=settings.open_reads,
+            open_writes=settings.open_writes,
+        )
         namespace = Namespace(secrets.token_hex(4), settings.hold_cap_s)
         self.catalog = Catalog(
             namespace,
@@ -55,9 +78,10 @@ class Origin:
             "LIST": listing.answer,
             "OPTIONS": options,
         }
+        guard = Guard(self.gate, self.metrics, wall_s)
         self.server = Server(
             settings,
-            {method: by_method[method] for method in ALLOWED},
+            {method: guard.protect(method, by_method[method]) for method in ALLOWED},
             self.metrics,
             log,
             common_fields=CORS_FIELDS,

@@ -12,6 +12,7 @@ import trio
 from chunkstore.live import Piece
 from chunkstore.metrics import Ending
 from chunkstore.server.exchange import Exchange
+from chunkstore.server.tls import TlsTransport
 from chunkstore.server.transport import Transport
 from chunkstore.wire import (
     NEED_DATA,
@@ -38,6 +39,8 @@ EVENTS_PER_YIELD = 32
 LINGER_S = 2.0
 LINGER_BYTES = 1 << 20
 """After the last answer the peer's bytes are read for so long, so that no reset destroys it."""
+HANDSHAKES_MAX = 1024
+"""TLS handshakes under way; past it the oldest is given up for the newest."""
 LAST_WORD_S = 1.0
 """How long a last answer to a client that was too slow may take."""
 
@@ -165,6 +168,8 @@ class Connection:
         is_cut = True
         try:
             with self._scope:
+                if type(self.transport) is TlsTransport:
+                    await self._shake_hands(self.transport)
                 await self._serve_requests()
                 is_cut = False
             if self._scope.cancelled_caught and self._is_head_timed:
@@ -174,6 +179,19 @@ class Connection:
             pass  # the client left: there is nobody to tell
         finally:
             await self.transport.close(reset=is_cut and self.protocol.is_sending)
+
+    async def _shake_hands(self, transport: TlsTransport) -> None:
+        """The handshake, within the time that a head may take; many must not wait at once."""
+        handshakes = self.server.handshakes
+        if len(handshakes) >= HANDSHAKES_MAX:  # one that is honest took less time than the oldest
+            next(iter(handshakes)).cut(Ending.TIMEOUT)
+        handshakes[self] = None
+        try:
+            self.arm(self.server.settings.header_timeout_s, Ending.TIMEOUT)
+            await transport.handshake()
+            self.disarm()
+        finally:
+            handshakes.pop(self, None)
 
     async def _serve_requests(self) -> None:
         protocol, settings = self.protocol, self.server.settings

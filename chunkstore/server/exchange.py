@@ -19,13 +19,22 @@ from chunkstore.wire import (
     NoLength,
     Refusal,
     Request,
+    field_block,
     problem,
 )
 
 if TYPE_CHECKING:
     from chunkstore.server.connection import Connection
 
-__all__ = ["BodyEvent", "Exchange", "Handler"]
+__all__ = ["CHALLENGE", "BodyEvent", "Exchange", "Handler"]
+
+CHALLENGE = field_block(
+    [
+        ("WWW-Authenticate", 'Basic realm="chunkstore", charset="UTF-8"'),
+        ("WWW-Authenticate", 'Bearer realm="chunkstore"'),
+    ]
+)
+"""What a 401 carries (RFC 9110 section 11.6.1); a line each, since encoders read no lists."""
 
 
 class Exchange:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import trio
 
 from chunkstore.config import ListenAddress
+from chunkstore.server.tls import Certificate, TlsTransport
 from chunkstore.server.transport import SocketTransport
 
 __all__ = ["Listener", "accept_forever", "bind"]
@@ -23,11 +24,12 @@ ACCEPTS_PER_YIELD = 512
 
 
 class Listener(NamedTuple):
-    """A bound, listening socket and the URL it serves."""
+    """A bound, listening socket and the URL it serves; with a certificate, over TLS."""
 
     raw: socket.socket
     url: str
     unix_path: str
+    certificate: Certificate | None = None
 
     def close(self) -> None:
         """Stop listening; a Unix socket's name is removed."""
@@ -38,28 +40,37 @@ class Listener(NamedTuple):
             os.unlink(self.unix_path)
 
 
-def bind(address: ListenAddress, *, backlog: int, send_buffer_bytes: int) -> Listener:
+def bind(
+    address: ListenAddress,
+    *,
+    backlog: int,
+    send_buffer_bytes: int,
+    certificate: Certificate | None = None,
+) -> Listener:
     """Bind and listen; to be called before the loop runs, since names are looked up.
 
     Args:
         backlog: connections that may wait to be accepted.
         send_buffer_bytes: what the kernel may hold for a slow reader; unbounded, it takes 4 MB.
+        certificate: to speak TLS with; a Unix socket stays plain, since it leaves no machine.
     Raises:
         OSError: the address can't be had; its text names the address.
     """
     try:
         if address.unix_path:
             raw = _bind_unix(address.unix_path)
-            url = f"unix:{address.unix_path}"
+            url, certificate = f"unix:{address.unix_path}", None
         else:
             raw, url = _bind_tcp(address.host, address.port)
+            if certificate is not None:
+                url = url.replace("http", "https", 1)
     except OSError as error:
         where = address.unix_path or f"{address.host}:{address.port}"
         raise OSError(error.errno, f"can't listen on {where}: {error.strerror or error}") from error
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer_bytes)  # accepted ones inherit
     raw.listen(backlog)
     raw.setblocking(False)
-    return Listener(raw, url, address.unix_path)
+    return Listener(raw, url, address.unix_path, certificate)
 
 
 def _bind_tcp(host: str, port: int) -> tuple[socket.socket, str]:
@@ -106,7 +117,9 @@ def _is_stale(path: str) -> bool:
     return False
 
 
-async def accept_forever(listener: Listener, admit: Callable[[SocketTransport], None]) -> None:
+async def accept_forever(
+    listener: Listener, admit: Callable[[SocketTransport | TlsTransport], None]
+) -> None:
     """Accept until cancelled; running out of descriptors is survived.
 
     Args:
@@ -127,7 +140,11 @@ async def accept_forever(listener: Listener, admit: Callable[[SocketTransport], 
             admit(SocketTransport(raw, "unix"))  # the peer's name is a path of its own choosing
         else:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            admit(SocketTransport(raw, f"{peer[0]}:{peer[1]}"))
+            transport = SocketTransport(raw, f"{peer[0]}:{peer[1]}")
+            if listener.certificate is None:
+                admit(transport)
+            else:
+                admit(TlsTransport(transport, listener.certificate.context))
         accepted_count += 1
         if not accepted_count % ACCEPTS_PER_YIELD:
             await trio.lowlevel.checkpoint()

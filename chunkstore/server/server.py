@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
+from chunkstore.auth import redacted
 from chunkstore.config import Settings
 from chunkstore.metrics import Ending, Metrics
 from chunkstore.server.clock import Clock
@@ -15,6 +16,7 @@ from chunkstore.server.connection import Connection
 from chunkstore.server.exchange import Exchange, Handler
 from chunkstore.server.listeners import Listener, accept_forever
 from chunkstore.server.log import Log
+from chunkstore.server.tls import TlsTransport
 from chunkstore.server.transport import SocketTransport, Transport
 from chunkstore.wire import FieldMemo, WireLimits, field_block, problem
 
@@ -61,6 +63,7 @@ class Server:
         )
         self.memo = FieldMemo()
         self.connections: set[Connection] = set()
+        self.handshakes: dict[Connection, None] = {}  # under way, oldest first
         self.clock = Clock(self.connections, metrics.loop_lag)
         self.is_draining = False
         self._handlers = handlers
@@ -100,7 +103,7 @@ class Server:
             self.log.request(
                 client=exchange.connection.transport.peer,
                 method=exchange.request.method,
-                target=exchange.request.target,
+                target=redacted(exchange.request.target),
                 status=exchange.status,
                 bytes=exchange.sent_bytes,
                 first_byte_ms=round(first_byte_s * 1000, 3),
@@ -117,7 +120,10 @@ class Server:
         self.metrics.endings[ending.metric] += 1
         if self.log.is_on:
             self.log.request(
-                client=connection.transport.peer, status=status, ending=ending.metric, why=detail
+                client=connection.transport.peer,
+                status=status,
+                ending=ending.metric,
+                why=redacted(detail),
             )
 
     def problem_bytes(self, connection: Connection, status: int, detail: str) -> bytes:
@@ -127,7 +133,7 @@ class Server:
 
     # --- admission -----------------------------------------------------------------------------
 
-    def admit(self, transport: SocketTransport) -> None:
+    def admit(self, transport: SocketTransport | TlsTransport) -> None:
         """Take a connection over, or turn it away at the limit; doesn't wait."""
         assert self._tasks is not None, "the server is not running"
         self.metrics.connections += 1
@@ -159,7 +165,10 @@ class Server:
             if not self.connections:
                 self._empty.set()
 
-    async def _turn_away(self, transport: SocketTransport) -> None:
+    async def _turn_away(self, transport: SocketTransport | TlsTransport) -> None:
+        if isinstance(transport, TlsTransport):  # a handshake costs more than the answer is worth
+            await transport.close(reset=True)
+            return
         block, body = problem(503, "too many connections; try again in a moment")
         fields = block + RETRY_AFTER + self.common_fields + field_block([("Connection", "close")])
         length = field_block(

@@ -18,7 +18,7 @@ import trio
 
 from chunkstore.live import Piece
 
-__all__ = ["SocketTransport", "StreamTransport", "Transport"]
+__all__ = ["RECEIVE_BYTES", "STREAM_BYTES", "SocketTransport", "StreamTransport", "Transport"]
 
 RECEIVE_BYTES = 256 * 1024
 """One receive takes at most so much; all sockets share the buffer, since it is emptied before

@@ -26,7 +26,7 @@ class Office:
         self.site = site
         self._nursery = nursery
         origin = site.origin
-        self.admin = Admin(origin.server.settings, origin.catalog, origin.server)
+        self.admin = Admin(origin.server.settings, origin.catalog, origin.server, origin.gate)
 
     def connect(self) -> Client:
         """A new connection to the admin listener."""

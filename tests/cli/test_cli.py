@@ -104,7 +104,9 @@ def test_serve_hands_the_settings_on_and_announces_on_stderr(
 ) -> None:
     served: list[Settings] = []
 
-    def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    def run(
+        settings: Settings, sign_keys: tuple[bytes, ...], *, announce: Callable[[str], None]
+    ) -> None:
         served.append(settings)
         announce("listening on http://127.0.0.1:1")
 
@@ -127,7 +129,9 @@ def test_serve_hands_the_settings_on_and_announces_on_stderr(
 def test_how_serve_can_end(
     error: BaseException, code: int, capsys: Captured, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def run(settings: Settings, *, announce: Callable[[str], None]) -> None:
+    def run(
+        settings: Settings, sign_keys: tuple[bytes, ...], *, announce: Callable[[str], None]
+    ) -> None:
         raise error
 
     monkeypatch.setattr(process, "run", run)

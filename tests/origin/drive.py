@@ -11,15 +11,28 @@ import h11
 import trio
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
+from chunkstore.auth import parse_token
 from chunkstore.config import Settings
 from chunkstore.origin import Origin
 from chunkstore.policy import parse_row
 from chunkstore.server import Log, StreamTransport
 
-__all__ = ["GUARD_S", "Answer", "Client", "Site", "Upload", "frame", "make_settings", "run_site"]
+__all__ = [
+    "GUARD_S",
+    "WALL_S",
+    "Answer",
+    "Client",
+    "Site",
+    "Upload",
+    "frame",
+    "make_settings",
+    "run_site",
+]
 
 GUARD_S = 600.0
 """No test waits longer for an answer, by the clock that the test runs on."""
+WALL_S = 1_800_000_000.0
+"""Unix time when a site opens."""
 
 
 def frame(data: bytes) -> bytes:
@@ -28,10 +41,11 @@ def frame(data: bytes) -> bytes:
 
 
 def make_settings(**changes: Any) -> Settings:  # noqa: ANN401 - as the fields of Settings
-    """Settings for a test; `policies` is a list of rows as a settings file has them."""
+    """Settings for a test; `policies` and `tokens` are lists of rows as in a settings file."""
     rows = changes.pop("policies", ())
     policies = tuple(parse_row(row, "policies") for row in rows)
-    return Settings(log="off", policies=policies, **changes)
+    tokens = tuple(parse_token(row, "token") for row in changes.pop("tokens", ()))
+    return Settings(log="off", policies=policies, tokens=tokens, **changes)
 
 
 @dataclass
@@ -231,8 +245,18 @@ class Site:
 
     @classmethod
     async def open(cls, nursery: trio.Nursery, **changes: Any) -> Site:  # noqa: ANN401 - as in `make_settings`
-        """Start an origin in `nursery`; `changes` as in `make_settings`."""
-        origin = Origin(make_settings(**changes), Log("off"))
+        """Start an origin in `nursery`; `changes` as in `make_settings`, `sign_keys` and `log`.
+
+        Its credentials expire by the test's clock, which begins at `WALL_S`.
+        """
+        sign_keys, log = changes.pop("sign_keys", ()), changes.pop("log", Log("off"))
+        began_s = trio.current_time()
+        origin = Origin(
+            make_settings(**changes),
+            log,
+            sign_keys,
+            wall_s=lambda: WALL_S + trio.current_time() - began_s,
+        )
         await nursery.start(origin.run)
         return cls(origin, nursery)
 

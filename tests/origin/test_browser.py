@@ -55,7 +55,7 @@ async def test_preflight(site: Site, method: str) -> None:
     check_readable(answer)
     assert method in answer.fields["access-control-allow-methods"].split(", ")
     assert "PUT" not in answer.fields["access-control-allow-methods"]
-    assert answer.fields["access-control-allow-headers"] == "*"
+    assert answer.fields["access-control-allow-headers"] == "*, Authorization"
 
 
 async def test_options(site: Site) -> None:

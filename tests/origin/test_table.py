@@ -16,15 +16,9 @@ TABLES = {
 }
 ROWS = [row for rows in TABLES.values() for row in rows]
 LATER = {
-    "promise": {
-        "... 401",
-        "... token-protected answers are private",
-    },
+    "promise": set(),
     "line of ENCODERS.md": {
         "**Players**: no preflight is sent, ranges included",
-        "... Chromium: a reset is an error, a chunked body closed early a network error",
-        "**Glass to glass**: targets of 0.2 and 0.12 s, and none of the stalls of whole objects",
-        "... hls.js: plain, and with growing ranges, holds and blocking reload",
     },
 }
 

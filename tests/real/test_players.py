@@ -102,6 +102,13 @@ def test_nobody_notices_uploads_that_are_cut_and_begun_anew(player: str, tmp_pat
     assert (counted["cut"], counted["wrong_length"], counted["wrong_frames"]) == (0, 0, 0)
 
 
+def test_without_grace_a_cut_is_an_error_to_the_browser(tmp_path: Path) -> None:
+    flags = ("--publisher", "ours", "--settle", "3", "--seconds", "5", "--cuts", "2")
+    found = glass(*flags, "--grace", "0", out=tmp_path / "out")
+    [watched] = found["glass"]
+    assert watched["failures"] == {"m4s net::ERR_CONNECTION_RESET": 2}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["int", "term"])
 def test_an_interrupted_run_leaves_no_process(number: signal.Signals) -> None:
     command = [sys.executable, "-m", "bench.glass", "--seconds", "60"]

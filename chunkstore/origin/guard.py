@@ -1,0 +1,68 @@
+"""Credentials before all else: handlers behind it run for those alone who may ask for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from chunkstore.auth import Gate
+from chunkstore.errors import PathError
+from chunkstore.metrics import Metrics
+from chunkstore.origin.listing import asks_for_list
+from chunkstore.paths import parse_key, parse_prefix
+from chunkstore.server import CHALLENGE, Exchange, Handler
+
+__all__ = ["Guard"]
+
+_UPLOADS = ("PUT", "POST")
+
+
+class Guard:
+    """Puts handlers behind a gate.
+
+    Args:
+        gate: judges.
+        metrics: counts refused uploads.
+        wall_s: Unix time.
+    """
+
+    def __init__(self, gate: Gate, metrics: Metrics, wall_s: Callable[[], float]) -> None:
+        self._gate = gate
+        self._metrics = metrics
+        self._wall_s = wall_s
+
+    def protect(self, method: str, handler: Handler) -> Handler:
+        """What answers `method`: the handler itself where anybody may, so that it costs nothing.
+
+        The refusal comes before the handler sees the request, so before 100 (Continue) and before
+        it is said whether a name exists.
+        """
+        if method == "OPTIONS" or self._gate.is_open(method):
+            return handler
+
+        async def guarded(exchange: Exchange) -> None:
+            refused = self._refusal(method, exchange)
+            if refused is None:
+                await handler(exchange)
+                return
+            status, detail = refused
+            if method in _UPLOADS:
+                self._metrics.uploads_refused[status] += 1
+            await exchange.refuse(status, detail, CHALLENGE if status == 401 else b"")
+
+        return guarded
+
+    def _refusal(self, method: str, exchange: Exchange) -> tuple[int, str] | None:
+        request = exchange.request
+        if method == "GET" and asks_for_list(request.query):
+            method = "LIST"
+        try:
+            key = (parse_prefix if method == "LIST" else parse_key)(request.path)
+        except PathError as error:
+            return 400, str(error)
+        return self._gate.judge(
+            method,
+            key,
+            authorization=request.fields.get("authorization"),
+            query=request.query,
+            now_s=self._wall_s(),
+        )
