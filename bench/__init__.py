@@ -12,6 +12,7 @@
     scale.py     does a reader cost the same among thousands?
     memory.py    what does a connection cost, and does the writer's pace depend on its readers?
     listing.py   do LIST, PUT and DELETE stay cheap at a million keys?
+    glass.py     how late is the picture in a real player? (also at a tighter target)
 
     harness.py   servers by pid, the generators, flags, results, JSON lines
     interrupts.py Ctrl-C and SIGTERM, once and at the right moment
@@ -23,10 +24,12 @@
     usage.py     CPU, memory and descriptors of a process; the machine
     build.py     compiles the C programs on first use, into the user's cache
     peers/       what ours is compared with
+    studio/      encoder, packager, browser, page: what stands around the origin in `glass`
 
     loadgen.c    writers and readers in one epoll loop (gen_state.h, gen_reader.h, gen_body.h,
                  gen_writer.h, gen_report.h)
     reqgen.c     a closed-loop request client
+    follow.c     raw readers of a live stream, beside a player
     floor.c      the least a fan-out can cost: raw sends of prebuilt frames (floor.py without cc)
     common.h     clock, histogram, payload, options
 

@@ -2,8 +2,8 @@
 
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
-    python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
-    python -m bench --full              each three times, beside all its peers: an hour
+    python -m bench --quick             each question once, beside the floor or one peer: 7 minutes
+    python -m bench --full              each up to three times, beside all its peers: 75 minutes
 
 The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
 all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One
@@ -32,7 +32,7 @@ from bench.usage import machine
 __all__ = ["QUESTIONS", "results_folder"]
 
 _FOLDER = Path(__file__).parent
-QUESTIONS: dict[str, tuple[str, str, str]] = {
+QUESTIONS: dict[str, tuple[str, str | None, str]] = {
     "fanout": (
         "fanout",
         "--runs 1 --seconds 10 --peers aiohttp?",
@@ -69,8 +69,13 @@ QUESTIONS: dict[str, tuple[str, str, str]] = {
     "scale": ("scale", "--runs 1 --seconds 4", "--runs 3"),
     "small": ("fanout --shape 8x64", "--runs 1 --seconds 4", "--runs 3 --seconds 6 --peers all"),
     "listing": ("listing", "--keys 50000 --windows 4", ""),
+    "glass": ("glass", "--seconds 5 --settle 5", "--readers 500"),
+    "tight": ("glass --target 0.12", None, ""),
+    "hls": ("glass --player hls", None, ""),
+    "cuts": ("glass --player dash --publisher ours --cuts 10", None, ""),
 }
-"""Name -> the module that asks it, with a flag; its flags under `--quick` and under `--full`."""
+"""Name -> the module that asks it, with a flag; its flags under `--quick` (None: it isn't asked
+then) and under `--full`."""
 
 
 def _run() -> int:
@@ -123,9 +128,11 @@ def _ask_all(into: Path, *, is_full: bool) -> int:
     unasked: list[str] = []
     try:
         for name, (asked, quick, full) in QUESTIONS.items():
+            flags = full if is_full else quick
+            if flags is None:
+                continue
             print(f"\n=== {name}: {_question(name)}", flush=True)
-            flags = f"{asked} {full if is_full else quick}".split()
-            code = _ask(flags, folder / f"{name}.jsonl")
+            code = _ask(f"{asked} {flags}".split(), folder / f"{name}.jsonl")
             if code == 1:
                 missed.append(name)
             elif code == 2:  # it said why; the hour that the others take isn't lost by that

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-__all__ = ["BenchError", "NoCompilerError", "build"]
+__all__ = ["BenchError", "NoCompilerError", "build", "cache_folder"]
 
 _SOURCE_FOLDER = Path(__file__).parent
 _FLAGS = ("-O2", "-std=gnu11", "-Wall", "-Wextra")
@@ -34,7 +34,7 @@ def build(name: str) -> Path:
         BenchError: the compiler refused the source.
     """
     compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    folder = _cache_folder() / _sources_digest()
+    folder = cache_folder() / _sources_digest()
     program = folder / name
     if program.exists():
         return program
@@ -61,7 +61,8 @@ def build(name: str) -> Path:
     return program
 
 
-def _cache_folder() -> Path:
+def cache_folder() -> Path:
+    """Where what was built or installed is kept for the next run."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "chunkstore-bench"
 

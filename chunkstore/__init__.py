@@ -8,6 +8,8 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     cli/           the only place that reads argv, environment and settings files, and that prints
     process.py     the whole life of `chunkstore serve`: listeners, signals, drain
     demo/          `chunkstore demo`: an encoder and players around an origin
+    transfer/      whole uploads, downloads and listings in spite of failures, for the commands
+    client/        a small HTTP/1.1 client: one request at a time, bodies as they come and go
     origin/        the origin's handlers, one per method
     admin/         the operator's: metrics, health, events
     server/        listeners, admission, the connection task, deadlines, drain: runs any handlers
@@ -35,11 +37,16 @@ from chunkstore.config import Settings, resolve
 from chunkstore.errors import (
     CapacityError,
     ChunkstoreError,
+    ConnectError,
+    CutError,
+    FetchError,
     LocalProtocolError,
     PathError,
     ProtocolError,
     RemoteProtocolError,
     SettingsError,
+    StalledError,
+    StatusError,
     StoreError,
 )
 from chunkstore.policy import Policy, PolicyRow, PolicyTable
@@ -47,6 +54,9 @@ from chunkstore.policy import Policy, PolicyRow, PolicyTable
 __all__ = [
     "CapacityError",
     "ChunkstoreError",
+    "ConnectError",
+    "CutError",
+    "FetchError",
     "LocalProtocolError",
     "PathError",
     "Policy",
@@ -56,6 +66,8 @@ __all__ = [
     "RemoteProtocolError",
     "Settings",
     "SettingsError",
+    "StalledError",
+    "StatusError",
     "StoreError",
     "__version__",
     "resolve",

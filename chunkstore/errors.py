@@ -8,6 +8,11 @@
         RemoteProtocolError(status)   the peer broke HTTP: answer and close
       StoreError
         CapacityError(needed_bytes, free_bytes)
+      FetchError(detail)              a request of ours to another server failed
+        ConnectError                  there was no connection to ask on
+        CutError                      the connection ended before the answer did
+        StalledError                  nothing moved for as long as we wait
+        StatusError(status, detail, retry_after_s)   it was answered, but not as asked for
       PathError(path, reason)         what came is no key or prefix in normal form
       SettingsError(where, detail)    flag, environment, file or policy row
 
@@ -23,11 +28,16 @@ from collections.abc import Iterable
 __all__ = [
     "CapacityError",
     "ChunkstoreError",
+    "ConnectError",
+    "CutError",
+    "FetchError",
     "LocalProtocolError",
     "PathError",
     "ProtocolError",
     "RemoteProtocolError",
     "SettingsError",
+    "StalledError",
+    "StatusError",
     "StoreError",
 ]
 
@@ -81,6 +91,45 @@ class CapacityError(StoreError):
         super().__init__(f"{needed_bytes} bytes needed, {free_bytes} bytes free")
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class FetchError(ChunkstoreError):
+    """A request of ours to another server failed.
+
+    Args:
+        detail: what was asked of whom, and what came of it.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ConnectError(FetchError):
+    """There is no connection to the server: no such name, no route, or it refuses."""
+
+
+class CutError(FetchError):
+    """The connection ended before the answer did: what came of a body is not all of it."""
+
+
+class StalledError(FetchError):
+    """The connection stands, but nothing moved on it for as long as we wait."""
+
+
+class StatusError(FetchError):
+    """The server answered with another status than the ones asked for.
+
+    Args:
+        status: of the answer.
+        detail: the request, the status, and the sentence that the server gave.
+        retry_after_s: how long the server asks to wait before the next try; None if it doesn't.
+    """
+
+    def __init__(self, status: int, detail: str, retry_after_s: float | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class PathError(ChunkstoreError):

@@ -190,7 +190,8 @@ def _row(match: str, **sets: object) -> PolicyRow:
 BUILT_IN_ROWS: tuple[PolicyRow, ...] = (
     _row("*.mpd *.m3u8 *.json", atomic=True, cache_complete="no-cache", cache_missing="no-store"),
     _row(
-        "*.m4s *.mp4 *.m4v *.m4a *.cmfv *.cmfa *.cmft *.ts *.aac *.vtt",
+        # The last one: parts of segments, as packagers of LL-HLS name them.
+        "*.m4s *.mp4 *.m4v *.m4a *.cmfv *.cmfa *.cmft *.ts *.aac *.vtt *.m4s.[0-9]*",
         atomic=False,
         hold_s=2.0,
         cache_complete="public, max-age=60",

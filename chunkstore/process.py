@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import signal
+import socket
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 
 import trio
@@ -86,6 +88,7 @@ async def _serve(
                     origin.server.abort()
                 else:
                     first.append(number)
+                    _tell_supervisor("STOPPING=1")
                     origin.server.stop()
 
     async with trio.open_nursery() as nursery:
@@ -101,6 +104,7 @@ async def _serve(
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:
                 announce(f"admin on {listener.url}")
+        _tell_supervisor("READY=1")
         await origin.run(listeners)  # the admin listener answers until the drain is over
         nursery.cancel_scope.cancel()
     return first == [signal.SIGINT]
@@ -119,6 +123,22 @@ async def _reload_at_hangup(
                 log.note(f"the certificate in force stays, since the new one is wrong: {error}")
             else:
                 log.note("the certificate was read again: new connections get it")
+
+
+def _tell_supervisor(state: str) -> None:
+    """Tell systemd, if it wants to be told (`Type=notify`), what the service is doing.
+
+    Source: sd_notify(3).
+    """
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    if address.startswith("@"):  # an abstract name, which begins with a zero byte
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as raw:
+        raw.setblocking(False)
+        with suppress(OSError):  # a supervisor that doesn't listen is no reason not to serve
+            raw.sendto(state.encode("ascii"), address)
 
 
 def _calm_garbage_collector() -> None:

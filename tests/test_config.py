@@ -46,7 +46,7 @@ def test_defaults_are_those_of_the_design() -> None:
             discard_s=20.0,
             send_buffer_bytes=512 * 1024,
             backlog=4_096,
-            log="human",
+            log="auto",
             policies=(),
             tokens=(),
         )
@@ -141,7 +141,7 @@ def test_variables_that_are_no_settings() -> None:
         ({"memory": "0"}, {}, None, "--memory: expected 1 to 1024TiB, got 0"),
         ({"ttl": "0"}, {}, None, "--ttl: expected 1ms to 3650d, got 0s"),
         ({"max_connections": "-1"}, {}, None, "--max-connections: expected 1 to 1000000, got -1"),
-        ({"log": "xml"}, {}, None, "--log: expected one of human, json, off, got 'xml'"),
+        ({"log": "xml"}, {}, None, "--log: expected one of auto, human, json, off, got 'xml'"),
         ({}, {"CHUNKSTORE_TTL": "soon"}, None, "CHUNKSTORE_TTL: expected a duration such as"),
         (
             {},
@@ -161,7 +161,7 @@ def test_variables_that_are_no_settings() -> None:
         ({}, {}, "ttl = nan", "f.toml: ttl: expected a duration such as"),
         ({}, {}, "backlog = true", "f.toml: backlog: expected a whole number"),
         ({}, {}, "open_writes = 1", "f.toml: open_writes: expected true or false"),
-        ({}, {}, "log = 5", "f.toml: log: expected one of human, json, off, got 5"),
+        ({}, {}, "log = 5", "f.toml: log: expected one of auto, human, json, off, got 5"),
         ({}, {}, "listen = 8080", "f.toml: listen: expected a text or a list of texts, got 8080"),
         ({}, {}, "listen = []", "f.toml: listen: expected 1 to 64 addresses"),
         ({}, {}, "policies = 5", "f.toml: policies: expected rows, each under [[policies]]"),
@@ -287,7 +287,7 @@ ROWS = st.builds(
             "ttl_s": st.none() | DURATIONS,
             "idle_timeout_s": DURATIONS,
             "max_waiters": st.integers(0, 1_000_000),
-            "log": st.sampled_from(["human", "json", "off"]),
+            "log": st.sampled_from(["auto", "human", "json", "off"]),
             "policies": st.lists(ROWS, max_size=3).map(tuple),
         },
     )

@@ -39,8 +39,10 @@ ROOMS: dict[str, frozenset[str]] = {
     "admin": PURE | {"live", "server", "wire"},
     # The life of a server: puts the tables of handlers together.
     "process": PURE | {"admin", "live", "origin", "server"},
-    "demo": PURE | {"live", "origin", "server"},
-    "cli": PURE | {"demo", "process", "chunkstore"},
+    "client": frozenset({"errors", "units", "wire"}),
+    "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
+    "demo": PURE | {"client", "live", "origin", "server"},
+    "cli": PURE | {"client", "demo", "process", "transfer", "wire", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -55,8 +57,10 @@ FOREIGN: dict[str, frozenset[str]] = {
     "origin": frozenset({"trio"}),
     "admin": frozenset({"prometheus_client", "trio"}),
     "process": frozenset({"trio"}),
-    "demo": frozenset({"h11", "imageio_ffmpeg", "rich", "trio"}),
-    "cli": frozenset({"click"}),
+    "client": frozenset({"h11", "trio"}),
+    "transfer": frozenset({"trio"}),
+    "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
+    "cli": frozenset({"click", "rich", "trio"}),
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

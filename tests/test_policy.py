@@ -60,7 +60,7 @@ def test_manifests_switch_when_complete(ending: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "ending", ["m4s", "mp4", "m4v", "m4a", "cmfv", "cmfa", "cmft", "ts", "aac", "vtt"]
+    "ending", ["m4s", "mp4", "m4v", "m4a", "cmfv", "cmfa", "cmft", "ts", "aac", "vtt", "m4s.0"]
 )
 def test_media_segments_are_held_for(ending: str) -> None:
     policy = PolicyTable().for_key(f"/live/x.{ending}")

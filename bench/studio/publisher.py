@@ -10,15 +10,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import trio
 
 from bench.build import BenchError
-from bench.studio.packager import Append, Begin, End, Packager, Publish, Remove, Step, Store
+from bench.studio.packager import Append, Begin, End, Publish, Remove, Step, Store
 from bench.studio.upload import Link, LostError, Tally, Upload
 
-__all__ = ["Publisher", "carry", "publishing"]
+__all__ = ["Packages", "Publisher", "carry", "publishing"]
 
 UPLOADS: Final = 16
 """That have begun and not been answered; the next one waits, and the encoder with it."""
@@ -147,7 +147,19 @@ async def publishing(host: str, port: int, folder: str) -> AsyncIterator[Publish
         raise failure  # the one error itself, not a group around it
 
 
-async def carry(source: trio.abc.ReceiveStream, packager: Packager, publisher: Publisher) -> None:
+class Packages(Protocol):
+    """What makes steps of a stream, as `Packager` does."""
+
+    def feed(self, data: bytes | bytearray | memoryview) -> list[Step]:
+        """The steps that some bytes are cause for."""
+        ...
+
+    def finish(self) -> list[Step]:
+        """Those that the end is cause for."""
+        ...
+
+
+async def carry(source: trio.abc.ReceiveStream, packager: Packages, publisher: Publisher) -> None:
     """Package and publish a stream, such as ffmpeg's stdout, to its end.
 
     Raises:

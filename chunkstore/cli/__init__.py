@@ -4,11 +4,15 @@
     serve.py     `chunkstore serve`: the live origin
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
+    put.py, get.py, ls.py, rm.py, tail.py   the client's commands
+    remote.py    what these share: URLs, flags, how a job runs and is interrupted
+    progress.py  bars, on a terminal alone
+    columns.py   lines of listings and of chunks
     token.py     `chunkstore token`: a secret for a client, and its row for the settings
     sign.py      `chunkstore sign`: a URL that may be read by whoever has it, until a time
 
 Exit codes: 0 done, 1 failed, 2 wrong settings or input, 130 interrupted. What goes wrong is one
-line on stderr.
+line on stderr; only a pipe that nobody reads any more ends a command quietly, as failed.
 """
 
 from __future__ import annotations
@@ -22,8 +26,13 @@ import click
 from chunkstore import __version__
 from chunkstore.cli.config import config
 from chunkstore.cli.demo import demo
+from chunkstore.cli.get import get
+from chunkstore.cli.ls import ls
+from chunkstore.cli.put import put
+from chunkstore.cli.rm import rm
 from chunkstore.cli.serve import serve
 from chunkstore.cli.sign import sign
+from chunkstore.cli.tail import tail
 from chunkstore.cli.token import token
 from chunkstore.errors import ChunkstoreError, SettingsError
 
@@ -34,17 +43,26 @@ _WRONG_INPUT = 2
 _INTERRUPTED = 130
 
 
-@click.group(no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]})
+class _Group(click.Group):
+    """Lists the commands in the order they were added: what is run first, first."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+@click.group(
+    cls=_Group, no_args_is_help=False, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="chunkstore")
 def cli() -> None:
-    """Storage for data that is still being written: PUT it, GET it while it grows."""
+    """Storage for data that is still being written: PUT it, GET it while it grows.
+
+    Exit codes: 0 done, 1 failed, 2 wrong settings or input, 130 interrupted.
+    """
 
 
-cli.add_command(serve)
-cli.add_command(demo)
-cli.add_command(config)
-cli.add_command(token)
-cli.add_command(sign)
+for _command in (serve, demo, put, get, ls, rm, tail, token, sign, config):
+    cli.add_command(_command)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -64,14 +82,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(_WRONG_INPUT, str(error))
     except (ChunkstoreError, click.ClickException) as error:
         return _fail(_FAILED, str(error))
+    except BrokenPipeError:
+        _drop_stdout()
+        return _FAILED
     except OSError as error:
-        # What stdout didn't take would be tried again, with a traceback, when the process ends.
-        with suppress(OSError):
-            sys.stdout.close()
+        _drop_stdout()
         return _fail(_FAILED, str(error))
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _drop_stdout() -> None:
+    """What stdout didn't take would be tried again, with a traceback, when the process ends."""
+    if sys.stdout is not None:
+        with suppress(OSError):
+            sys.stdout.close()
 
 
 def _fail(code: int, message: str) -> int:

@@ -18,9 +18,9 @@ from chunkstore.units import parse_count, parse_duration, parse_size, parse_swit
 
 __all__ = ["resolve"]
 
-# Variables that aren't settings: the one that names the file, and those that Kubernetes puts into
-# every container for a service that happens to be called "chunkstore".
-_NOT_SETTINGS = re.compile(r"CONFIG|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?")
+# Variables that aren't settings: the one that names the file, the client's token, and those that
+# Kubernetes puts into every container for a service that happens to be called "chunkstore".
+_NOT_SETTINGS = re.compile(r"CONFIG|TOKEN|SERVICE_HOST|SERVICE_PORT(_.*)?|PORT(_.*)?")
 
 
 def resolve(

@@ -290,9 +290,9 @@ class Settings:
     )
     log: str = _setting(
         "choice",
-        "human",
-        "One line per request on stderr, for people or for machines, or off.",
-        choices=("human", "json", "off"),
+        "auto",
+        "One line per request on stderr: human, json, off; auto: human on a terminal, else json.",
+        choices=("auto", "human", "json", "off"),
         is_flag=True,
     )
     policies: tuple[PolicyRow, ...] = _setting(

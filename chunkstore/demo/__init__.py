@@ -3,7 +3,6 @@
     session.py    starts the parts, watches them, ends them all
     encoder.py    ffmpeg as a child process that encodes a test picture and PUTs it as it goes
     manifest.py   the little of an MPD that a player needs to find the next segment
-    client.py     a GET at a time over HTTP/1.1, chunk by chunk
     player.py     follows every representation, each segment from before it exists to its end
     arrivals.py   when the encoder's bytes reached the origin
     figures.py    what was counted and how long chunks took

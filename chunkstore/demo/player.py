@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from urllib.parse import urlsplit
 
 import trio
 
+from chunkstore.client import Answer, Client, parse_url
 from chunkstore.demo.arrivals import Arrivals
-from chunkstore.demo.client import Client, CutError
 from chunkstore.demo.figures import Figures
 from chunkstore.demo.manifest import Track, parse_manifest
+from chunkstore.errors import FetchError
 
 __all__ = ["Player"]
 
@@ -31,8 +31,7 @@ class Player:
     """
 
     def __init__(self, mpd_url: str, figures: Figures, arrivals: Arrivals) -> None:
-        url = urlsplit(mpd_url)
-        self._host, self._port, self._mpd_path = url.hostname or "", url.port or 80, url.path
+        self._url = parse_url(mpd_url)
         self._figures = figures
         self._arrivals = arrivals
         self._tracks: dict[str, Track] = {}
@@ -48,7 +47,7 @@ class Player:
         Raises:
             ValueError: the MPD is not one: a half one must never be shown.
         """
-        async with trio.open_nursery() as nursery, Client(self._host, self._port) as client:
+        async with trio.open_nursery() as nursery, Client(self._url) as client:
             while not self._is_ending:
                 for track in await self._read_manifest(client):
                     if track.id not in self._tracks:
@@ -58,16 +57,17 @@ class Player:
 
     async def _read_manifest(self, client: Client) -> list[Track]:
         try:
-            answer = await client.get(self._mpd_path, wait_s=MANIFEST_WAIT_S)
-            text = await client.body()
-        except CutError:
+            wait = [("Prefer", f"wait={MANIFEST_WAIT_S}")]
+            answer = await client.request("GET", self._url.path, wait, hold_s=MANIFEST_WAIT_S)
+            text = await answer.body()
+        except FetchError:
             return []
-        return parse_manifest(text, self._mpd_path) if answer.status == 200 else []
+        return parse_manifest(text, self._url.path) if answer.status == 200 else []
 
     async def _follow(self, track: Track) -> None:
         """Read a representation: its initialization segment, then one segment after the other."""
         self._figures.readers += 1
-        async with Client(self._host, self._port) as client:
+        async with Client(self._url) as client:
             if not await self._read(client, track.init_path) and not self._is_ending:
                 self._figures.missed += 1
             number = track.number_at(time.time())
@@ -95,26 +95,26 @@ class Player:
         """Read a segment; whether it came, whole."""
         asked_s = time.perf_counter()
         try:
-            answer = await client.get(path)
-        except CutError:
+            answer = await client.request("GET", path)
+        except FetchError:
             return False
         try:
             if answer.status != 200:
-                await client.body()
+                await answer.body()
                 return False
-            await self._read_body(client, answer.etag, asked_s)
-        except CutError:
+            await self._read_body(answer, asked_s)
+        except FetchError:
             if not self._is_ending:
                 self._figures.cut += 1
             return False
         return True
 
-    async def _read_body(self, client: Client, etag: str, asked_s: float) -> None:
+    async def _read_body(self, answer: Answer, asked_s: float) -> None:
         size_bytes = 0
-        while (piece := await client.piece()) is not None:
+        while (piece := await answer.piece()) is not None:
             size_bytes += len(piece.data)
             now_s = self._figures.received(len(piece.data), is_chunk_end=piece.is_chunk_end)
             if piece.is_chunk_end:
-                arrived_s = self._arrivals.arrived_s(etag, size_bytes)
+                arrived_s = self._arrivals.arrived_s(answer.etag, size_bytes)
                 if arrived_s is not None and arrived_s >= asked_s:
                     self._figures.latencies.add(now_s - arrived_s)

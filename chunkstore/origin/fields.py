@@ -36,7 +36,10 @@ def content_type_of(key: str, sent: str | None) -> str:
     """The media type of an object: the encoder's, else by extension. GPAC sends `*`."""
     if sent and sent != "*":
         return sent
-    return CONTENT_TYPES.get(key.rpartition(".")[2].lower(), "application/octet-stream")
+    stem, _, extension = key.rpartition(".")
+    if extension.isdecimal():  # a part of a segment, as x.m4s.0
+        extension = stem.rpartition(".")[2]
+    return CONTENT_TYPES.get(extension.lower(), "application/octet-stream")
 
 
 def generation_fields(generation: Generation, *, is_partial: bool = False) -> bytes:

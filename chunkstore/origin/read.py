@@ -7,7 +7,7 @@ import trio
 from chunkstore.errors import PathError
 from chunkstore.live import Catalog, CutWatch, Piece, Reader, Visit
 from chunkstore.metrics import Ending
-from chunkstore.objects import Generation
+from chunkstore.objects import KEPT_COUNT, Generation
 from chunkstore.origin.browser import CORS_FIELDS
 from chunkstore.origin.fields import generation_fields, prefer_wait_s
 from chunkstore.origin.listing import Listing, asks_for_list
@@ -80,8 +80,12 @@ class Reading:
                 if not await self._reload.admit(exchange):
                     return
                 generation = await self._find(exchange)
-        while generation is not None:
+        for _ in range(1 + KEPT_COUNT):
+            if generation is None:
+                return
             generation = await self._answer(exchange, generation)
+        if generation is not None:  # thousands may wait here: a storm of retries wakes them all
+            await exchange.refuse(503, "the upload was begun anew too often", _RETRY)
 
     async def head(self, exchange: Exchange) -> None:
         """Answer HEAD: GET's head, at once; it never waits for an object."""

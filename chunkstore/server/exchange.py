@@ -106,10 +106,19 @@ class Exchange:
                 left[0] = memoryview(left[0])[sent:]
 
     async def respond(self, status: int, fields: bytes, body: bytes = b"") -> None:
-        """A whole answer; to HEAD, its head alone. As `send` otherwise."""
+        """A whole answer; to HEAD, its head alone.
+
+        A client that is gone is no error here: encoders close without reading their answers, and
+        behind this request may be others that came whole before.
+        Cancellation: as `send`.
+        """
         length = NO_LENGTH if status in _BODYLESS else len(body)
         head = self.head(status, fields, length)
-        await self.send([head if self.request.method == "HEAD" else head + body])
+        try:
+            await self.send([head if self.request.method == "HEAD" else head + body])
+        except trio.BrokenResourceError:
+            if self.ending is Ending.COMPLETE:
+                self.ending = Ending.CLIENT_GONE
         self.finish()
 
     async def refuse(self, status: int, detail: str, fields: bytes = b"") -> None:

@@ -27,7 +27,7 @@ class Log:
     """Where lines go.
 
     Args:
-        form: "human", "json" or "off".
+        form: "human", "json", "off", or "auto": human if `descriptor` is a terminal, else json.
         descriptor: the open file to write to.
 
     Attributes:
@@ -35,6 +35,8 @@ class Log:
     """
 
     def __init__(self, form: str, descriptor: int = 2) -> None:
+        if form == "auto":
+            form = "human" if os.isatty(descriptor) else "json"
         self._form = form
         self._descriptor = descriptor
         self._lines: deque[str] = deque()

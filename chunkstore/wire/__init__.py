@@ -26,6 +26,7 @@ from chunkstore.wire.fields import FieldMemo, Fields
 from chunkstore.wire.limits import WireLimits
 from chunkstore.wire.protocol import ServerProtocol
 from chunkstore.wire.ranges import (
+    VERY_LARGE,
     RangeSpec,
     Slice,
     Streamed,
@@ -45,6 +46,7 @@ __all__ = [
     "NO_LENGTH",
     "PAUSED",
     "REASONS",
+    "VERY_LARGE",
     "Closed",
     "Data",
     "EndOfBody",

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from chunkstore.demo.client import Client
+from chunkstore.client import Client, Url
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
@@ -53,10 +53,14 @@ async def serving(*flags: str) -> AsyncIterator[tuple[trio.Process, int, int]]:
             await process.wait()
 
 
+def client_of(port: int) -> Client:
+    return Client(Url("http", "127.0.0.1", port, "/"))
+
+
 async def get(port: int, target: str) -> tuple[int, str]:
-    async with Client("127.0.0.1", port) as client:
-        answer = await client.get(target)
-        return answer.status, (await client.body()).decode()
+    async with client_of(port) as client:
+        answer = await client.request("GET", target)
+        return answer.status, (await answer.body()).decode()
 
 
 async def sample(port: int, name: str) -> float:
@@ -69,19 +73,20 @@ async def sample(port: int, name: str) -> float:
 async def test_ages_and_connections() -> None:
     async with serving() as (_, port, admin), await trio.open_tcp_stream("127.0.0.1", port) as put:
         await put.send_all(PUT + b"3\r\none\r\n")
-        async with Client("127.0.0.1", port) as client:
-            assert (await client.get("/live/1.m4s", wait_s=5)).status == 200
-            assert (await client.piece() or pytest.fail("cut")).data == b"one"
+        async with client_of(port) as client:
+            answer = await client.request("GET", "/live/1.m4s", [("Prefer", "wait=5")])
+            assert answer.status == 200
+            assert (await answer.piece() or pytest.fail("cut")).data == b"one"
             while await sample(admin, 'chunkstore_readers{place="edge"}') < 1:
                 pass
             assert not await sample(admin, "chunkstore_sent_age_seconds_count")
             await put.send_all(b"3\r\ntwo\r\n")
-            assert (await client.piece() or pytest.fail("cut")).data == b"two"
+            assert (await answer.piece() or pytest.fail("cut")).data == b"two"
             assert await sample(admin, "chunkstore_sent_age_seconds_count") == 1
             assert 0 < await sample(admin, "chunkstore_sent_age_seconds_sum") < DEADLINE_S
             assert await sample(admin, "chunkstore_connections_total") == 2
             await put.send_all(b"0\r\n\r\n")
-            assert await client.body() == b""
+            assert await answer.body() == b""
 
 
 async def test_connections_beyond_the_limit(tmp_path: Path) -> None:

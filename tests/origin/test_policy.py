@@ -9,8 +9,9 @@ from tests.origin.conftest import OpenSite
 from tests.origin.drive import Site
 
 ATOMIC = ["/a/x.mpd", "/a/x.m3u8", "/a/x.json"]
-MEDIA = [f"/a/x.{ending}" for ending in "m4s mp4 m4v m4a cmfv cmfa cmft ts aac vtt".split()]
-OTHER = ["/a/x", "/a/x.bin", "/a/x.M4S", "/a/m4s", "/a/x.mpd.bak"]
+ENDINGS = "m4s mp4 m4v m4a cmfv cmfa cmft ts aac vtt m4s.0 m4s.12"
+MEDIA = [f"/a/x.{ending}" for ending in ENDINGS.split()]
+OTHER = ["/a/x", "/a/x.bin", "/a/x.M4S", "/a/m4s", "/a/x.mpd.bak", "/a/x.m4s.tmp"]
 
 
 @pytest.mark.parametrize("name", [*ATOMIC, *MEDIA, *OTHER])

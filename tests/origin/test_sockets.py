@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import struct
 import subprocess
@@ -172,6 +173,21 @@ async def test_a_writer_that_is_reset_aborts() -> None:
         assert not site.origin.metrics.endings["failed"]
         await until(lambda: not site.origin.server.connections)
         await site.check_nothing_left()
+
+
+async def test_uploads_before_a_reset_are_stored() -> None:
+    """A writer that closes without reading its answers resets; what it sent before still counts."""
+    async with listening() as site:
+        raw = socket.create_connection(site.listener.raw.getsockname())
+        put = b"PUT /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabc"
+        raw.sendall(put % 1)
+        await until(lambda: select.select([raw], [], [], 0)[0] == [raw])  # its answer is there
+        # Nothing else runs until it is closed: both come together with the reset.
+        raw.sendall(put % 2 + put % 3)
+        raw.close()
+        await until(lambda: not site.origin.server.connections)
+        assert await site.list() == ["/1", "/2", "/3"]
+        assert not site.origin.metrics.aborts
 
 
 async def test_readers_that_leave_at_the_edge_are_noticed_without_a_byte() -> None:

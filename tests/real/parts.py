@@ -12,17 +12,29 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from itertools import accumulate
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import trio
 
-from chunkstore.demo.client import Client
+from tests.encoders.recording import Sent, parse
+
+pytest.importorskip("imageio_ffmpeg")
+
+from chunkstore.client import Client, Url
 from chunkstore.demo.encoder import Encoder, EncoderError, ffmpeg_command
 
-__all__ = ["MPD_PATH", "Relay", "Sent", "read_segment", "real_encoder", "running_origin"]
+__all__ = [
+    "MPD_PATH",
+    "Relay",
+    "client_of",
+    "get",
+    "read_segment",
+    "real_encoder",
+    "running_origin",
+    "segment_path",
+    "until_live",
+]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MPD_PATH = "/live/test.mpd"
@@ -41,11 +53,11 @@ def real_encoder(port: int, *, is_persistent: bool, seconds: int) -> Encoder:
 
 
 @asynccontextmanager
-async def running_origin() -> AsyncIterator[int]:
+async def running_origin(*options: str) -> AsyncIterator[int]:
     """A `chunkstore serve` of its own, and its port; it must end well when told to."""
     command = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
     process = await trio.lowlevel.open_process(
-        [*command, "--log", "off"], stderr=subprocess.PIPE, cwd=ROOT
+        [*command, "--log", "off", *options], stderr=subprocess.PIPE, cwd=ROOT
     )
     try:
         assert process.stderr is not None
@@ -63,24 +75,6 @@ async def running_origin() -> AsyncIterator[int]:
         with trio.CancelScope(shield=True):
             process.kill()
             await process.wait()
-
-
-class Sent(NamedTuple):
-    """A request as the encoder sent it."""
-
-    method: str
-    path: str
-    chunks: list[bytes]
-
-    @property
-    def body(self) -> bytes:
-        """All of it."""
-        return b"".join(self.chunks)
-
-    @property
-    def ends(self) -> list[int]:
-        """The absolute offsets at which its chunks end."""
-        return list(accumulate(map(len, self.chunks)))
 
 
 class Relay:
@@ -169,7 +163,10 @@ class Relay:
 
     def sent(self) -> list[Sent]:
         """The requests of all connections; each must be whole."""
-        return [one for raw in self._requests for one in _parse(bytes(raw))]
+        sent = [parse(raw) for raw in self._requests]
+        assert [of[-1].end for of in sent] == [len(raw) for raw in self._requests]
+        assert all(one.is_whole for of in sent for one in of)
+        return [one for of in sent for one in of]
 
     def statuses(self) -> set[int]:
         """Every status that the encoder was answered with."""
@@ -180,25 +177,29 @@ class Relay:
         }
 
 
-def _parse(raw: bytes) -> list[Sent]:
-    """Chunked requests as RFC 9112 section 7.1 frames them, by means other than the origin's."""
-    found: list[Sent] = []
-    at = 0
-    while at < len(raw):
-        head_end = raw.index(b"\r\n\r\n", at)
-        head = raw[at:head_end].decode("latin-1")
-        assert "transfer-encoding: chunked" in head.lower()
-        method, path, _ = head.split("\r\n")[0].split(" ")
-        chunks: list[bytes] = []
-        at = head_end + 4
-        while size := int(raw[at : (line_end := raw.index(b"\r\n", at))], 16):
-            at = line_end + 2
-            chunks.append(raw[at : at + size])
-            at += size + 2
-        assert raw[line_end : line_end + 4] == b"\r\n\r\n"
-        at = line_end + 4
-        found.append(Sent(method, path, chunks))
-    return found
+def segment_path(track: int, number: int) -> str:
+    """The path of a media segment, as ffmpeg names it."""
+    return f"/live/chunk-stream{track}-{number:05d}.m4s"
+
+
+async def until_live(port: int) -> None:
+    """Wait until there is a manifest; each request for it is held for some seconds."""
+    async with client_of(port) as client:
+        wait = [("Prefer", "wait=5")]
+        while (answer := await client.request("GET", MPD_PATH, wait)).status != 200:
+            await answer.body()
+
+
+async def get(port: int, target: str) -> tuple[int, bytes]:
+    """GET on a connection of its own."""
+    async with client_of(port) as client:
+        answer = await client.request("GET", target)
+        return answer.status, await answer.body()
+
+
+def client_of(port: int) -> Client:
+    """A client of the origin on a port."""
+    return Client(Url("http", "127.0.0.1", port, "/"))
 
 
 async def read_segment(
@@ -213,10 +214,10 @@ async def read_segment(
     Raises:
         CutError: it ended before its end.
     """
-    while (answer := await client.get(path)).status == 404:
-        await client.body()
+    while (answer := await client.request("GET", path)).status == 404:
+        await answer.body()
     body, ends = bytearray(), list[int]()
-    while (piece := await client.piece()) is not None:
+    while (piece := await answer.piece()) is not None:
         body += piece.data
         if piece.is_chunk_end:
             ends.append(len(body))

@@ -9,12 +9,24 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from tests.real.parts import MPD_PATH, Relay, Sent, read_segment, real_encoder, running_origin
+from tests.encoders.recording import Sent
+from tests.real.parts import (
+    MPD_PATH,
+    Relay,
+    client_of,
+    get,
+    read_segment,
+    real_encoder,
+    running_origin,
+    segment_path,
+    until_live,
+)
 
 pytest.importorskip("imageio_ffmpeg")
 
-from chunkstore.demo.client import Client, CutError
+from chunkstore.client import Client
 from chunkstore.demo.encoder import Encoder
+from chunkstore.errors import CutError
 
 pytestmark = pytest.mark.real
 
@@ -26,11 +38,6 @@ READERS = 3
 SPLITS_SHARE = 0.05
 """Chunks that may have an additional boundary: bytes that pause for 20 ms are shown at once."""
 DEADLINE_S = 90
-
-
-def segment_path(track: int, number: int) -> str:
-    """The path of a media segment, as ffmpeg names it."""
-    return f"/live/chunk-stream{track}-{number:05d}.m4s"
 
 
 class Audience:
@@ -47,7 +54,7 @@ class Audience:
                 nursery.start_soon(self._follow, track, nursery if index == 0 else None)
 
     async def _follow(self, track: int, late: trio.Nursery | None) -> None:
-        async with Client("127.0.0.1", self._port) as client:
+        async with client_of(self._port) as client:
             for number in range(1, SEGMENTS + 1):
                 path = segment_path(track, number)
 
@@ -58,7 +65,7 @@ class Audience:
                 await self._read(client, path, on_chunk)
 
     async def _come_late(self, path: str) -> None:
-        async with Client("127.0.0.1", self._port) as client:
+        async with client_of(self._port) as client:
             await self._read(client, path)
 
     async def _read(
@@ -67,20 +74,6 @@ class Audience:
         status, body, ends = await read_segment(client, path, on_chunk)
         assert status == 200, path
         self.got.setdefault(path, []).append((body, ends))
-
-
-async def until_live(port: int) -> None:
-    """Wait until there is a manifest; each request for it is held for some seconds."""
-    async with Client("127.0.0.1", port) as client:
-        while (await client.get(MPD_PATH, wait_s=5)).status != 200:
-            await client.body()
-
-
-async def get(port: int, target: str) -> tuple[int, bytes]:
-    """GET on a connection of its own."""
-    async with Client("127.0.0.1", port) as client:
-        answer = await client.get(target)
-        return answer.status, await client.body()
 
 
 @pytest.mark.parametrize("is_persistent", [True, False], ids=["persistent", "not persistent"])
@@ -155,7 +148,7 @@ async def test_a_killed_ffmpeg_is_seen_as_a_cut(is_persistent: bool) -> None:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(encoder.run)
                 await until_live(port)
-                async with Client("127.0.0.1", port) as client:
+                async with client_of(port) as client:
                     _, body, _ = await read_segment(client, first)
                 assert await kill_while_reading(encoder, port, second) == 2
                 await encoder.ended.wait()
@@ -173,7 +166,7 @@ async def kill_while_reading(encoder: Encoder, port: int, path: str) -> int:
 
     async def read(on_chunk: Callable[[int], None]) -> None:
         nonlocal cut_count
-        async with Client("127.0.0.1", port) as client:
+        async with client_of(port) as client:
             with pytest.raises(CutError) as caught:
                 await read_segment(client, path, on_chunk)
         # A reset: some clients take a plain close for the end.

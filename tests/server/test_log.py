@@ -78,6 +78,23 @@ async def test_human_is_one_line_with_the_same(pipe: Pipe, nursery: trio.Nursery
     assert re.fullmatch(r"\S+Z memory 400 refused .+", lines[1])
 
 
+async def test_auto_is_human_on_a_terminal_and_json_elsewhere(
+    pipe: Pipe, nursery: trio.Nursery
+) -> None:
+    async with serving(log=Log("auto", pipe.writing)) as server:
+        await dial(server, nursery).ask(GET)
+    [line] = pipe.rest()
+    assert json.loads(line)["status"] == 200
+    ours, theirs = os.openpty()
+    try:
+        async with serving(log=Log("auto", theirs)) as server:
+            await dial(server, nursery).ask(GET)
+        assert re.match(rb"\S+Z memory GET / 200 ", os.read(ours, 1000))
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
 async def test_off_still_notes_what_an_operator_must_know(
     pipe: Pipe, nursery: trio.Nursery
 ) -> None:

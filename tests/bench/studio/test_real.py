@@ -13,7 +13,7 @@ from bench.studio.fmp4 import Cutter, Fragment
 from bench.studio.packager import Form, Packager
 from bench.studio.proxy import CuttingProxy, Kind
 from bench.studio.publisher import carry, publishing
-from chunkstore.demo.client import Client
+from chunkstore.client import Client, Url
 from chunkstore.playlist import parse_playlist
 from tests.bench.studio.shelf import Shelf, parts_of
 from tests.real.parts import MPD_PATH, read_segment, running_origin
@@ -27,6 +27,7 @@ from chunkstore.demo.encoder import Encoder, ffmpeg_command
 pytestmark = pytest.mark.real
 
 DEADLINE_S = 60
+WAIT = [("Prefer", "wait=5")]
 FRAMES, GOP, RATE = 75, 25, 25
 START = datetime(2030, 1, 2, tzinfo=UTC)
 
@@ -130,11 +131,12 @@ async def cut_some(proxy: CuttingProxy, kind: Kind) -> None:
 
 async def follow(port: int, got: list[bytes]) -> None:
     """The init segment, and the segments while they are written; none of them may be cut."""
-    async with Client("127.0.0.1", port) as client:
+    async with Client(Url("http", "127.0.0.1", port, "/")) as client:
         for name in ("init.mp4", *(f"seg{n}.m4s" for n in range(FRAMES // GOP))):
-            while (await client.get(f"/live/{name}", wait_s=5)).status != 200:
-                await client.body()
-            got.append(await client.body())
+            path = f"/live/{name}"
+            while (answer := await client.request("GET", path, WAIT)).status != 200:
+                await answer.body()
+            got.append(await answer.body())
 
 
 @pytest.mark.parametrize("kind", Kind)
@@ -155,9 +157,10 @@ async def test_ffmpegs_own_uploads_are_cut_and_it_goes_on(is_persistent: bool, k
             cut = await proxy.cut(kind, at=10_000)
             assert (cut.path, cut.kind) == ("/live/chunk-stream0-00001.m4s", kind)
             assert cut.offset >= 10_000
-            async with Client("127.0.0.1", origin_port) as client:
-                assert (await client.get("/live/init-stream0.m4s", wait_s=5)).status == 200
-                head = await client.body()
+            async with Client(Url("http", "127.0.0.1", origin_port, "/")) as client:
+                answer = await client.request("GET", "/live/init-stream0.m4s", WAIT)
+                assert answer.status == 200
+                head = await answer.body()
                 _, body, _ = await read_segment(client, f"/live/chunk-stream0-0000{next_whole}.m4s")
             assert len(Cutter().feed(head + body)) == 1 + 2 * RATE
             assert not encoder.ended.is_set(), encoder.last_words

@@ -1,0 +1,332 @@
+"""The connection: made when needed, kept as long as it lasts, closed when in doubt."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import h11
+import trio
+
+from chunkstore.client.answer import Answer, Piece
+from chunkstore.client.url import Url
+from chunkstore.errors import ConnectError, CutError, FetchError, StalledError
+
+__all__ = ["Client", "Connect", "Timeouts", "dial"]
+
+RECEIVE_BYTES = 64 * 1024
+SEND_BYTES = 64 * 1024
+"""A send that waits for the peer is timed by pieces of so much."""
+HEAD_BYTES = 64 * 1024
+_SAFE = frozenset(("GET", "HEAD", "LIST", "OPTIONS"))
+
+Connect: TypeAlias = Callable[[Url], Awaitable[trio.abc.Stream]]
+Fields: TypeAlias = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long to wait for something to move; there is no bound on the whole.
+
+    Attributes:
+        connect_s: for a connection, with its TLS handshake.
+        stall_s: for the next byte of an answer that is due, or for the peer to take the next bytes
+            of a body. Longer than an origin waits for a silent writer (20 s), so that its readers
+            hear from it what became of that.
+    """
+
+    connect_s: float = 10.0
+    stall_s: float = 30.0
+
+
+async def dial(url: Url, *, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+    """Connect to a URL's server.
+
+    Args:
+        tls: for https; by default the system's authorities are trusted.
+    Raises:
+        OSError: no connection.
+        trio.BrokenResourceError: the TLS handshake failed; its cause says why.
+    Cancellation: nothing remains.
+    """
+    stream = await trio.open_tcp_stream(url.host, url.port)
+    if url.scheme == "http":
+        return stream
+    if tls is None:
+        tls = ssl.create_default_context()
+    # Compatible: framing tells a cut, since servers drop TLS connections without a farewell.
+    secure = trio.SSLStream(stream, tls, server_hostname=url.host, https_compatible=True)
+    try:
+        await secure.do_handshake()
+    except BaseException:
+        await trio.aclose_forcefully(secure)
+        raise
+    return secure
+
+
+class Client(trio.abc.AsyncResource):
+    """A request at a time to one server; for requests side by side, have several.
+
+    Args:
+        url: of the server; its path is ignored, its credentials are used.
+        token: a bearer token, where the URL has no credentials.
+        timeouts: how long to wait for something to move.
+        connect: makes a connection.
+    """
+
+    def __init__(
+        self,
+        url: Url,
+        *,
+        token: str | None = None,
+        timeouts: Timeouts | None = None,
+        connect: Connect = dial,
+    ) -> None:
+        self._url = url
+        self._timeouts = timeouts or Timeouts()
+        self._connect = connect
+        self._stream: trio.abc.Stream | None = None
+        self._http = h11.Connection(h11.CLIENT)
+        self._is_framed = True
+        self._fields = [("Host", url.authority), ("User-Agent", "chunkstore")]
+        authorization = url.authorization or (f"Bearer {token}" if token else "")
+        if authorization:
+            self._fields.append(("Authorization", authorization))
+
+    async def request(
+        self,
+        method: str,
+        target: str,
+        fields: Fields = (),
+        *,
+        body: AsyncIterable[bytes] | None = None,
+        length: int | None = None,
+        hold_s: float = 0.0,
+    ) -> Answer:
+        """Send a request and wait for the head of its answer.
+
+        The answer is listened for while the body is sent: once it comes, sending ends, whatever is
+        left, and the connection carries no other request. A request without a body that changes
+        nothing is sent once more if the connection it went out on had been kept and was gone.
+
+        Args:
+            target: path and query, percent-encoded.
+            fields: beyond Host, User-Agent, Authorization and framing.
+            body: what to send; each item becomes an HTTP chunk of its own, empty ones none.
+            length: of the body in bytes, sent as Content-Length; None: chunked.
+            hold_s: how much longer than usual the answer may take, because it was asked to wait.
+        Raises:
+            ConnectError: there is no connection to the server.
+            CutError: it ended before the answer's head.
+            StalledError: nothing moved.
+            FetchError: what came is not HTTP, or the body had not the length promised.
+            Exception: whatever `body` raised.
+        Cancellation: the connection is closed.
+        """
+        asked = f"{method} {target}"
+        try:
+            request = self._head(method, target, fields, body is not None, length)
+            was_kept = await self._ready()
+            try:
+                response = await self._exchange(asked, request, body, hold_s)
+            except CutError:
+                if not was_kept or body is not None or method not in _SAFE:
+                    raise
+                await self.aclose()
+                await self._ready()
+                response = await self._exchange(asked, request, body, hold_s)
+        except BaseException:
+            await self.aclose()
+            raise
+        names: dict[str, str] = {}
+        for name, value in response.headers:
+            key, text = name.decode("ascii"), value.decode("latin-1")
+            names[key] = f"{names[key]}, {text}" if key in names else text
+        # Else its end is the connection's, which a cut has as well.
+        self._is_framed = (
+            method == "HEAD"
+            or response.status_code in (204, 304)
+            or not names.keys().isdisjoint(("content-length", "transfer-encoding"))
+        )
+        return Answer(asked, response.status_code, names, lambda: self._piece(asked))
+
+    async def aclose(self) -> None:
+        """Close the connection at once, if there is one; the next request makes another."""
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await trio.aclose_forcefully(stream)
+
+    # --- a request -----------------------------------------------------------------------------
+
+    def _head(
+        self, method: str, target: str, fields: Fields, has_body: bool, length: int | None
+    ) -> h11.Request:
+        framing: list[tuple[str, str]] = []
+        if has_body and length is None:
+            framing = [("Transfer-Encoding", "chunked")]
+        elif has_body:
+            framing = [("Content-Length", str(length))]
+        try:
+            return h11.Request(
+                method=method, target=target, headers=[*self._fields, *fields, *framing]
+            )
+        except h11.LocalProtocolError as error:
+            raise FetchError(f"{method} {target}: no request can say this: {error}") from error
+
+    async def _ready(self) -> bool:
+        """Have a connection that can carry a request; whether it carried one before."""
+        if self._http.our_state is self._http.their_state is h11.DONE:
+            self._http.start_next_cycle()
+        else:
+            await self.aclose()
+        if self._stream is not None:
+            return True
+        authority = self._url.authority
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+        try:
+            with trio.fail_after(self._timeouts.connect_s):
+                self._stream = await self._connect(self._url)
+        except trio.TooSlowError as error:
+            detail = f"no connection to {authority} within {self._timeouts.connect_s:g} s"
+            raise ConnectError(detail) from error
+        except (OSError, trio.BrokenResourceError) as error:
+            if isinstance(cause := error.__cause__, ssl.SSLCertVerificationError):
+                # No other try would end differently.
+                raise FetchError(f"no trust in {authority}: {cause.verify_message}") from error
+            raise ConnectError(f"no connection to {authority}: {_reason(error)}") from error
+        return False
+
+    async def _exchange(
+        self, asked: str, request: h11.Request, body: AsyncIterable[bytes] | None, hold_s: float
+    ) -> h11.Response:
+        head = self._http.send(request) or b""
+        if body is None:
+            head += self._http.send(h11.EndOfMessage()) or b""
+            with suppress(trio.BrokenResourceError):  # the answer, or its absence, says more
+                await self._send(asked, head)
+            return await self._response(asked, self._timeouts.stall_s + hold_s)
+        return await self._exchange_body(asked, head, body, hold_s)
+
+    async def _exchange_body(
+        self, asked: str, head: bytes, body: AsyncIterable[bytes], hold_s: float
+    ) -> h11.Response:
+        """Send and listen side by side; whichever fails first is the error, and no group is."""
+        response: h11.Response | None = None
+        failure: Exception | None = None
+        # Nothing is due before the body is sent, however slowly its source gives it.
+        patience = trio.CancelScope()
+
+        async def send() -> None:
+            nonlocal failure
+            try:
+                await self._send(asked, head)
+                await self._send_body(asked, body)
+                patience.deadline = trio.current_time() + self._timeouts.stall_s + hold_s
+            except trio.BrokenResourceError:
+                # A server that refuses may close before it has read all: its answer says why.
+                patience.deadline = trio.current_time() + self._timeouts.stall_s
+            except Exception as error:  # of the body's source: the caller's own
+                failure = error
+                nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+            try:
+                with patience:
+                    response = await self._response(asked)
+                if patience.cancelled_caught:
+                    failure = self._stalled(asked, "no answer came")
+            except FetchError as error:
+                failure = failure or error
+            nursery.cancel_scope.cancel()
+        if response is None:
+            assert failure is not None
+            raise failure
+        return response
+
+    async def _send_body(self, asked: str, body: AsyncIterable[bytes]) -> None:
+        try:
+            async for data in body:
+                if data:
+                    await self._send(asked, self._http.send(h11.Data(data)) or b"")
+            await self._send(asked, self._http.send(h11.EndOfMessage()) or b"")
+        except h11.LocalProtocolError as error:
+            raise FetchError(f"{asked}: the body has not the length promised: {error}") from error
+
+    async def _send(self, asked: str, data: bytes) -> None:
+        assert self._stream is not None
+        view = memoryview(data)
+        for start in range(0, len(view), SEND_BYTES):
+            with trio.move_on_after(self._timeouts.stall_s) as scope:
+                await self._stream.send_all(view[start : start + SEND_BYTES])
+            if scope.cancelled_caught:
+                raise self._stalled(asked, "the server took no bytes")
+
+    # --- its answer ----------------------------------------------------------------------------
+
+    async def _response(self, asked: str, patience_s: float | None = None) -> h11.Response:
+        while True:
+            event = await self._next_event(asked, patience_s)
+            if isinstance(event, h11.Response):
+                return event
+
+    async def _piece(self, asked: str) -> Piece | None:
+        try:
+            event = await self._next_event(asked, self._timeouts.stall_s)
+        except BaseException:
+            await self.aclose()
+            raise
+        if isinstance(event, h11.Data):
+            return Piece(bytes(event.data), event.chunk_end)
+        assert isinstance(event, h11.EndOfMessage)
+        if not self._is_framed:
+            await self.aclose()
+            raise CutError(f"{asked}: nothing tells this answer's end from a cut")
+        return None
+
+    async def _next_event(self, asked: str, patience_s: float | None) -> h11.Event:
+        """The next event of the answer; `patience_s` None leaves the timing to the caller."""
+        stream, has_ended = self._stream, False
+        if stream is None:
+            raise CutError(f"{asked}: the connection is closed")
+        had_head = self._http.their_state is not h11.SEND_RESPONSE
+        try:
+            while True:
+                event = self._http.next_event()
+                if event is not h11.NEED_DATA:
+                    assert isinstance(event, h11.Event)
+                    return event
+                with trio.move_on_after(float("inf") if patience_s is None else patience_s) as due:
+                    data = bytes(await stream.receive_some(RECEIVE_BYTES))
+                if due.cancelled_caught:
+                    raise self._stalled(asked, "nothing came")
+                has_ended = not data
+                self._http.receive_data(data)
+        except h11.RemoteProtocolError as error:
+            if has_ended and not had_head:
+                detail = "the server closed the connection without an answer"
+                raise CutError(f"{asked}: {detail}") from error
+            if has_ended:
+                raise CutError(f"{asked}: the answer was cut: {error}") from error
+            raise FetchError(f"{asked}: the answer is not HTTP: {error}") from error
+        except trio.BrokenResourceError as error:
+            raise CutError(f"{asked}: the connection broke: {_reason(error)}") from error
+
+    def _stalled(self, asked: str, what: str) -> StalledError:
+        return StalledError(f"{asked}: {what} for {self._timeouts.stall_s:g} s")
+
+
+def _reason(error: BaseException) -> str:
+    """The plainest words for why a connection failed, below what Trio put around it."""
+    below = error.__cause__
+    if isinstance(below, BaseExceptionGroup):
+        below = below.exceptions[0]
+    if isinstance(below, OSError):
+        error = below
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)  # without Trio's words; a failed look-up's is negative
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
