@@ -29,7 +29,7 @@ def run(
 ) -> None:
     """Listen, serve, and drain at SIGTERM or SIGINT; a second signal ends everything at once.
 
-    With TLS, SIGHUP reads the certificate again.
+    SIGHUP reads the certificate again; without one, it ends who runs in a terminal, and no service.
 
     Args:
         sign_keys: what signed URLs are checked with.
@@ -93,7 +93,7 @@ async def _serve(
 
     async with trio.open_nursery() as nursery:
         await nursery.start(obey_signals)
-        if certificate is not None:
+        if certificate is not None or not os.isatty(2):
             await nursery.start(_reload_at_hangup, certificate, origin.server.log)
         for listener in listeners:  # it is bound, and from here on a signal drains
             announce(f"listening on {listener.url}")
@@ -111,12 +111,15 @@ async def _serve(
 
 
 async def _reload_at_hangup(
-    certificate: Certificate, log: Log, *, task_status: trio.TaskStatus[None]
+    certificate: Certificate | None, log: Log, *, task_status: trio.TaskStatus[None]
 ) -> None:
     """Read the certificate again at each SIGHUP; a bad one changes nothing and is said."""
     with trio.open_signal_receiver(signal.SIGHUP) as signals:
         task_status.started()
         async for _ in signals:
+            if certificate is None:  # "reload" of a service must not be its end
+                log.note("SIGHUP changes nothing: there is no certificate to read again")
+                continue
             try:
                 await trio.to_thread.run_sync(certificate.reload)
             except SettingsError as error:
