@@ -100,7 +100,10 @@ async def _serve(
         if admin_listeners:
             from chunkstore.admin import Admin  # 3 MiB, for those alone who ask for it
 
-            admin = Admin(origin.server.settings, origin.catalog, origin.server, origin.gate)
+            urls = tuple(listener.url for listener in listeners if not listener.unix_path)
+            admin = Admin(
+                origin.server.settings, origin.catalog, origin.server, origin.gate, data_urls=urls
+            )
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:
                 announce(f"admin on {listener.url}")
