@@ -147,8 +147,8 @@ def _tell_supervisor(state: str) -> None:
 def _calm_garbage_collector() -> None:
     """Keep full collections from stopping the loop: 25 ms at 4096 readers, seconds at 1M names.
 
-    Connections, uploads and objects leave no cycles behind (tests/live/test_cycles.py), so reference counts
-    free them, and the two young generations are enough for what little else there is.
+    Connections, uploads and objects leave no cycles behind (tests/live/test_cycles.py holds that),
+    so reference counts free them, and the two young generations are enough for what else there is.
     """
     gc.collect()
     gc.freeze()

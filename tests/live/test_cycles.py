@@ -14,10 +14,11 @@ from chunkstore.live import Broadcast, CutWatch, Reader, Upload, Visit
 from chunkstore.objects import Abort, Claim, Generation
 from chunkstore.policy import Policy
 from chunkstore.server import Connection, Exchange, SocketTransport
-from tests.live.rig import Stage
+from tests.live.rig import Kind, Stage
 
-WATCHED = (Broadcast, Claim, Connection, CutWatch, Exchange, Generation, Reader, SocketTransport)
-WATCHED += (Upload, Visit)
+WATCHED: frozenset[type] = frozenset(
+    {Broadcast, Claim, Connection, CutWatch, Exchange, Generation, Reader, SocketTransport}
+) | {Upload, Visit}
 
 
 def alive() -> Counter[str]:
@@ -42,6 +43,38 @@ async def test_nothing_waits_for_a_collection(end: str, small_edge: int) -> None
         await wait_all_tasks_blocked()
         before = alive()
         await play(stage, end)
+        await wait_all_tasks_blocked()
+        assert dict(alive() - before) == {}
+
+
+REQUESTS = [
+    "GET /done HTTP/1.1\r\nHost: h\r\n\r\n",
+    "GET /done HTTP/1.1\r\nHost: h\r\nRange: bytes=5-\r\n\r\n",
+    "HEAD /nothing HTTP/1.1\r\nHost: h\r\n\r\n",
+    "LIST / HTTP/1.1\r\nHost: h\r\n\r\n",
+    "PUT /new HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc",
+    "PUT /new HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+    "PUT /new HTTP/1.1\r\nHost: h\r\nContent-Range: bytes 0-1/2\r\n\r\n",
+    "DELETE /nothing HTTP/1.1\r\nHost: h\r\n\r\n",
+    "no request\r\n\r\n",
+    "",
+]
+
+
+@pytest.mark.usefixtures("_no_collections")
+@pytest.mark.parametrize("kind", ["tcp", "unix", "stream"])
+@pytest.mark.parametrize("request_text", REQUESTS)
+async def test_no_request_waits_for_one(kind: Kind, request_text: str) -> None:
+    async with Stage.open() as stage:
+        stage.store("/done", 1_000_000)
+        await wait_all_tasks_blocked()
+        before = alive()
+        client = stage.connect(kind)
+        client.send(request_text.encode())
+        await wait_all_tasks_blocked()
+        client.leave()
+        await wait_all_tasks_blocked()
+        stage.catalog.delete("/new")
         await wait_all_tasks_blocked()
         assert dict(alive() - before) == {}
 
