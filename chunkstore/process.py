@@ -100,7 +100,10 @@ async def _serve(
         if admin_listeners:
             from chunkstore.admin import Admin  # 3 MiB, for those alone who ask for it
 
-            admin = Admin(origin.server.settings, origin.catalog, origin.server, origin.gate)
+            urls = tuple(listener.url for listener in listeners if not listener.unix_path)
+            admin = Admin(
+                origin.server.settings, origin.catalog, origin.server, origin.gate, data_urls=urls
+            )
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:
                 announce(f"admin on {listener.url}")
@@ -147,8 +150,8 @@ def _tell_supervisor(state: str) -> None:
 def _calm_garbage_collector() -> None:
     """Keep full collections from stopping the loop: 25 ms at 4096 readers, seconds at 1M names.
 
-    Connections, uploads and objects leave no cycles behind (a test holds that), so reference counts
-    free them, and the two young generations are enough for what little else there is.
+    Connections, uploads and objects leave no cycles behind (tests/live/test_cycles.py holds that),
+    so reference counts free them, and the two young generations are enough for what else there is.
     """
     gc.collect()
     gc.freeze()

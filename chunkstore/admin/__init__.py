@@ -3,6 +3,7 @@
     admin.py        the paths, who may ask, and the server they are asked on
     exposition.py   /metrics: every metric by name, for Prometheus
     events.py       /events: what happens to objects, as it happens, and from where one left off
+    console.py      /: a page (in page/) that shows all that, and what a player would see
     tables.py       /objects and /connections: what is there now, as JSON
 
 It reads what the other rooms keep and changes nothing. Off unless asked for; on loopback only, and

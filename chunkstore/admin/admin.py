@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 import trio
 
+from chunkstore.admin.console import Console
 from chunkstore.admin.events import Events
 from chunkstore.admin.exposition import Exposition
 from chunkstore.admin.tables import Tables
@@ -38,6 +39,7 @@ class Admin:
         catalog: the origin's objects.
         origin: the server of its data port.
         gate: asked for a token, where there is one with the right ADMIN.
+        data_urls: where the origin listens, for the console.
         wall_s: Unix time.
 
     Attributes:
@@ -51,6 +53,7 @@ class Admin:
         origin: Server,
         gate: Gate,
         *,
+        data_urls: tuple[str, ...] = (),
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._origin = origin
@@ -65,6 +68,7 @@ class Admin:
             "/health/live": self._live,
             "/health/ready": self._ready,
             "/time": self._time,
+            **Console(settings, data_urls, _COMMON).paths,
         }
         own = replace(settings, max_connections=min(settings.max_connections, MAX_CONNECTIONS))
         handlers: dict[str, Handler] = {"GET": self._get, "HEAD": self._get}

@@ -51,7 +51,7 @@ class Reader:
     ) -> None:
         self._outlet = outlet
         self._visit = visit
-        self._watch = CutWatch(broadcast.generation, self._cut)
+        self._watch: CutWatch | None = None  # which has this reader in turn: not beyond `follow`
         self._parked: trio.CancelScope | None = None
         self.is_at_edge = False
         self._head = head
@@ -80,29 +80,35 @@ class Reader:
             trio.BrokenResourceError: the client is gone.
         Cancellation: leaves the edge; the body is cut and the connection must be reset.
         """
+        with CutWatch(self._broadcast.generation, self._cut) as self._watch:
+            try:
+                return await self._follow()
+            finally:
+                self._watch = None
+
+    async def _follow(self) -> Ending:
         raw = self._outlet.raw
-        with self._watch:
-            while True:
-                await self._catch_up()
-                broadcast = self._broadcast
-                if self._is_done:
-                    return Ending.COMPLETE  # whole, whatever became of the object since
-                if broadcast.generation.is_cut:
-                    return ending_of(broadcast.generation)
-                if self._is_lost:
-                    return Ending.ABORTED
-                if raw is None:
-                    await broadcast.grown.wait()
-                    continue
-                if self.at.index > broadcast.edge_index:
-                    await trio.lowlevel.checkpoint()  # it began in what the pump is about to push
-                    continue
-                with trio.CancelScope() as self._parked:
-                    broadcast.join(self, raw)
-                    try:
-                        await self._outlet.watch()
-                    finally:
-                        broadcast.leave(self)
+        while True:
+            await self._catch_up()
+            broadcast = self._broadcast
+            if self._is_done:
+                return Ending.COMPLETE  # whole, whatever became of the object since
+            if broadcast.generation.is_cut:
+                return ending_of(broadcast.generation)
+            if self._is_lost:
+                return Ending.ABORTED
+            if raw is None:
+                await broadcast.grown.wait()
+                continue
+            if self.at.index > broadcast.edge_index:
+                await trio.lowlevel.checkpoint()  # it began in what the pump is about to push
+                continue
+            with trio.CancelScope() as self._parked:
+                broadcast.join(self, raw)
+                try:
+                    await self._outlet.watch()
+                finally:
+                    broadcast.leave(self)
 
     def _cut(self, ending: Ending) -> None:
         # Those at the edge are let go by the pump, a few at a time; those who have all are done.
@@ -138,6 +144,7 @@ class Reader:
         offset = self.sent_bytes
         if not claim.allows(offset):
             return False
+        assert self._watch is not None
         self._watch.move(successor.generation)
         self._visit.move(successor.generation)
         self._enter(successor, offset)
@@ -196,8 +203,9 @@ class CutWatch:
         self._generation = generation
         self._cut = cut
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> CutWatch:
         self._generation.watch(self._look)
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._generation.unwatch(self._look)

@@ -43,7 +43,9 @@ class Takeovers:
     def drop(self, generation: Generation) -> None:
         """It is no longer superseded, or nobody reads it any more; harmless if it isn't kept."""
         kept = self._kept.get(generation.key, [])
-        kept[:] = [one for one in kept if one.generation is not generation]
+        for dropped in [one for one in kept if one.generation is generation]:
+            kept.remove(dropped)
+            _part(dropped)
         if not kept:
             self._kept.pop(generation.key, None)
 
@@ -72,10 +74,9 @@ class Takeovers:
             if kept.claim.is_decided and not was_decided:
                 self._note(kept, successor.generation)
             if kept.claim.successor is None:
-                kept.successor = None
+                _part(kept)
             kept.wake(now_s)
             self._sooner.set()
-        successor.predecessors = tuple(one for one in waiting if one.successor is successor)
 
     def _note(self, kept: Broadcast, successor: Generation) -> None:
         old = kept.generation
@@ -94,17 +95,21 @@ class Takeovers:
     async def run(self) -> None:
         """Give up what nobody took over in time, until cancelled."""
         while True:
-            now_s = trio.current_time()
-            soonest_s = math.inf
-            for kept in self._all():
-                assert kept.claim is not None
-                if kept.claim.deadline_s <= now_s:
-                    kept.generation.enter("abort")
-                else:
-                    soonest_s = min(soonest_s, kept.claim.deadline_s)
-            with trio.move_on_at(soonest_s):
+            with trio.move_on_at(self._give_up_due()):
                 await self._sooner.wait()
             self._sooner = trio.Event()
+
+    def _give_up_due(self) -> float:
+        """Give up those whose time is over; when the next one is due."""
+        now_s = trio.current_time()
+        soonest_s = math.inf
+        for kept in self._all():
+            assert kept.claim is not None
+            if kept.claim.deadline_s <= now_s:
+                kept.generation.enter("abort")
+            else:
+                soonest_s = min(soonest_s, kept.claim.deadline_s)
+        return soonest_s
 
     def all(self) -> list[Generation]:
         """The superseded generations of all paths."""
@@ -112,3 +117,10 @@ class Takeovers:
 
     def _all(self) -> Iterator[Broadcast]:
         return iter([one for kept in self._kept.values() for one in kept])
+
+
+def _part(kept: Broadcast) -> None:
+    """It has no successor (any more): the two don't keep each other in memory."""
+    successor, kept.successor = kept.successor, None
+    if successor is not None:
+        successor.predecessors = tuple(one for one in successor.predecessors if one is not kept)
