@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
-from collections.abc import AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -249,13 +249,20 @@ class Client(trio.abc.AsyncResource):
         return response
 
     async def _send_body(self, asked: str, body: AsyncIterable[bytes]) -> None:
+        pieces = aiter(body)
         try:
-            async for data in body:
+            async for data in pieces:
                 if data:
                     await self._send(asked, self._http.send(h11.Data(data)) or b"")
             await self._send(asked, self._http.send(h11.EndOfMessage()) or b"")
         except h11.LocalProtocolError as error:
             raise FetchError(f"{asked}: the body has not the length promised: {error}") from error
+        finally:
+            if isinstance(
+                pieces, AsyncGenerator
+            ):  # perhaps in its midst
+                with trio.CancelScope(shield=True):
+                    await pieces.aclose()
 
     async def _send(self, asked: str, data: bytes) -> None:
         assert self._stream is not None
