@@ -2,8 +2,8 @@
 
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
-    python -m bench --quick             each question once, beside the floor or one peer: 7 minutes
-    python -m bench --full              each up to three times, beside all its peers: 75 minutes
+    python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
+    python -m bench --full              each up to three times, beside all its peers: an hour
 
 The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
 all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One

@@ -258,9 +258,7 @@ class Client(trio.abc.AsyncResource):
         except h11.LocalProtocolError as error:
             raise FetchError(f"{asked}: the body has not the length promised: {error}") from error
         finally:
-            if isinstance(
-                pieces, AsyncGenerator
-            ):  # perhaps in its midst
+            if isinstance(pieces, AsyncGenerator):  # perhaps in its midst
                 with trio.CancelScope(shield=True):
                     await pieces.aclose()
 

@@ -23,6 +23,8 @@ __all__ = ["RECEIVE_BYTES", "STREAM_BYTES", "SocketTransport", "StreamTransport"
 RECEIVE_BYTES = 256 * 1024
 """One receive takes at most so much; all sockets share the buffer, since it is emptied before
 another task runs."""
+FLOOD_BYTES = 16 * 1024
+"""Behind so much there is likely more: it is asked for at once, without waiting to be told of it."""
 STREAM_BYTES = 64 * 1024
 """One `send_all` takes at most so much: the stall deadline is per such piece."""
 _inbox = bytearray(RECEIVE_BYTES)
@@ -83,16 +85,19 @@ class SocketTransport(Transport):
         self.raw: socket.socket = raw
         self.peer = peer
         self._is_tcp = raw.family != socket.AF_UNIX
-        # What had come was received most likely; and if not, others have their turn in between.
         self._is_drained = False
 
     async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
+        if not self._is_drained:  # a peer that always has data must not starve the others
+            await trio.lowlevel.checkpoint()
         while True:
             if self._is_drained:
                 await trio.lowlevel.wait_readable(self.raw)
             self._is_drained = True
             try:
-                return _inbox_view[: self.raw.recv_into(_inbox, limit_bytes)]
+                size = self.raw.recv_into(_inbox, limit_bytes)
+                self._is_drained = size < FLOOD_BYTES
+                return _inbox_view[:size]
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
