@@ -24,7 +24,7 @@ RECEIVE_BYTES = 256 * 1024
 """One receive takes at most so much; all sockets share the buffer, since it is emptied before
 another task runs."""
 FLOOD_BYTES = 16 * 1024
-"""Behind so much there is likely more: it is asked for at once, without waiting to be told of it."""
+"""Behind so much there is likely more: it is asked for at once, without being told of it first."""
 STREAM_BYTES = 64 * 1024
 """One `send_all` takes at most so much: the stall deadline is per such piece."""
 _inbox = bytearray(RECEIVE_BYTES)
