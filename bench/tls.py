@@ -158,6 +158,10 @@ class _Load:
         self._selector.close()
 
 
+def _is_past(due_s: float) -> bool:
+    return time.monotonic() >= due_s
+
+
 def measure(
     server: Server,
     context: ssl.SSLContext | None,
@@ -181,7 +185,7 @@ def measure(
         chunks = round(seconds * rate)
         for number in range(1, chunks + 1):
             due_s = began_s + number / rate
-            load.receive_until(lambda due_s=due_s: time.monotonic() >= due_s, due_s)  # type: ignore[misc]
+            load.receive_until(partial(_is_past, due_s), due_s)
             load.write()
         load.receive_until(lambda: all(reader.count > chunks for reader in load.readers))
         took_s = time.monotonic() - began_s

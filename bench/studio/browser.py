@@ -52,7 +52,7 @@ class Tab:
     failures: Counter[str] = field(default_factory=Counter)
     said: list[str] = field(default_factory=list)
 
-    def ask(self, expression: str) -> Any:  # noqa: ANN401
+    def ask(self, expression: str) -> Any:  # noqa: ANN401 - whatever JSON the page has
         """The value of a JavaScript expression in the page.
 
         Raises:

@@ -44,7 +44,7 @@ class Background:
                 pass  # by a failure, which `check` tells
             self._thread.join()
 
-    def start(self, task: Callable[..., Awaitable[object]], *args: object) -> Any:  # noqa: ANN401
+    def start(self, task: Callable[..., Awaitable[object]], *args: object) -> Any:  # noqa: ANN401 - as Trio's
         """Start a task as `trio.Nursery.start` does; what it reports once it has started."""
         with hold_signals():
             return trio.from_thread.run(self._nursery.start, task, *args, trio_token=self._token)
@@ -65,8 +65,8 @@ class Background:
     def _run(self) -> None:
         try:
             trio.run(self._main)
-        except BaseException as error:
-            self._failure = error  # the question asks for it
+        except BaseException as error:  # it ends the thread anyway: `check` raises it elsewhere
+            self._failure = error
         finally:
             self._is_ready.set()
 

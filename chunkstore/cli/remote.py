@@ -97,7 +97,7 @@ def remote_options(function: _F) -> _F:
         return function(remote=Remote(token, timeouts, Backoff(retries)), **others)
 
     made.__doc__, made.__name__ = function.__doc__, function.__name__
-    made.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+    made.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own
     for option in (
         click.option(
             "--retries",
@@ -125,7 +125,7 @@ def remote_options(function: _F) -> _F:
         ),
     ):
         made = option(made)
-    return made  # type: ignore[return-value]
+    return made  # type: ignore[return-value]  # it takes the flags beside what it took
 
 
 def is_terminal(stream: TextIO | None) -> bool:

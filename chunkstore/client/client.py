@@ -62,7 +62,7 @@ async def dial(url: Url, *, tls: ssl.SSLContext | None = None) -> trio.abc.Strea
     secure = trio.SSLStream(stream, tls, server_hostname=url.host, https_compatible=True)
     try:
         await secure.do_handshake()
-    except BaseException:
+    except BaseException:  # cancelled too: nobody else has it yet
         await trio.aclose_forcefully(secure)
         raise
     return secure
@@ -139,7 +139,7 @@ class Client(trio.abc.AsyncResource):
                 await self.aclose()
                 await self._ready()
                 response = await self._exchange(asked, request, body, hold_s)
-        except BaseException:
+        except BaseException:  # cancelled too: what is on its way has no reader any more
             await self.aclose()
             raise
         names: dict[str, str] = {}
@@ -282,7 +282,7 @@ class Client(trio.abc.AsyncResource):
     async def _piece(self, asked: str) -> Piece | None:
         try:
             event = await self._next_event(asked, self._timeouts.stall_s)
-        except BaseException:
+        except BaseException:  # cancelled too: what is on its way has no reader any more
             await self.aclose()
             raise
         if isinstance(event, h11.Data):

@@ -188,15 +188,14 @@ class Broadcast:
         size = sum(map(len, frame))
         self._pushed = index + 1
         arrived_s, self._arrived_s = self._arrived_s, math.inf
-        readers = tuple(self._edge.items())
-        for reader, raw in readers:
+        for reader, raw in tuple(self._edge.items()):
             try:
                 sent = raw.sendmsg(frame)
             except OSError:
                 sent = 0  # as in `push`
             if sent != size:
                 self._let_go(reader, index, sent)
-        self._pump.sent(arrived_s, len(readers))
+        self._pump.sent(arrived_s, len(self._edge))
         return True
 
     def _let_go(self, reader: Reader, index: int, sent_bytes: int) -> None:
@@ -219,19 +218,22 @@ class Broadcast:
         (readers, sockets), data, size = turn.members, turn.data, len(turn.data)
         # Thousands of readers are cold each time: of one that stayed, only its socket is touched.
         all_stayed = turn.members is self._members
-        start, turn.done_count = turn.done_count, turn.done_count + limit
+        start, turn.done_count = turn.done_count, min(turn.done_count + limit, len(sockets))
+        missed_count = 0
         for index, raw in enumerate(sockets[start : turn.done_count], start):
             if not (all_stayed or readers[index].is_at_edge):
+                missed_count += 1
                 continue  # it left since the round began
             try:
                 sent = raw.send(data) if data else 0
             except OSError:
                 sent = 0  # full, or broken: its own task meets the same and knows what to do
             if sent != size or not data:
+                missed_count += 1
                 self._let_go(readers[index], turn.first, sent)
         if data:
-            self._pump.sent(turn.arrived_s, min(turn.done_count, len(sockets)) - start)
-        if turn.done_count >= len(sockets):
+            self._pump.sent(turn.arrived_s, turn.done_count - start - missed_count)
+        if turn.done_count == len(sockets):
             self._round = None
         return False
 

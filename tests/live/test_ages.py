@@ -56,3 +56,22 @@ async def test_what_came_before_a_reader_does_not_count(autojump_clock: MockCloc
         stage.append(upload, 10)
         await wait_all_tasks_blocked()
         assert buckets(stage.origin.metrics.sent_age) == {AGE_BOUNDS_S[0]: 1}
+
+
+@pytest.mark.parametrize("small_edge", [0, 8])
+async def test_whom_the_push_could_not_send_all_does_not_count(
+    small_edge: int, autojump_clock: MockClock
+) -> None:
+    async with Stage.open(small_edge=small_edge) as stage:
+        upload = stage.begin("/live")
+        stage.append(upload, 10)
+        slow = stage.connect("unix", send_buffer=1)
+        stage.connect("unix", send_buffer=500_000).ask("/live")
+        slow.ask("/live")
+        await wait_all_tasks_blocked()
+        slow.pause()
+        stage.append(upload, 60_000)
+        assert small_edge or not buckets(stage.origin.metrics.sent_age)
+        await wait_all_tasks_blocked()
+        assert buckets(stage.origin.metrics.sent_age) == {AGE_BOUNDS_S[0]: 1}
+        slow.resume()
