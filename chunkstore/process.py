@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import os
 import resource
@@ -22,6 +23,11 @@ __all__ = ["run"]
 
 SPARE_DESCRIPTORS = 64
 """Beside the connections: listeners, the event loop's own, the log."""
+MALLOC_MMAP_BYTES = 32 * 1024 * 1024
+"""Smaller blocks come from the heap, where they are reused."""
+MALLOC_TRIM_BYTES = 64 * 1024 * 1024
+"""The heap keeps so much that is free at its end."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def run(
@@ -62,6 +68,7 @@ def run(
             for address in settings.admin_addresses
         )
         _calm_garbage_collector()
+        _keep_freed_memory()
         make_origin = partial(Origin, settings, Log(settings.log), sign_keys)
         was_interrupted = trio.run(
             _serve, make_origin, listeners, admin_listeners, certificate, announce
@@ -156,6 +163,20 @@ def _calm_garbage_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(10_000, 5, 1_000_000)
+
+
+def _keep_freed_memory() -> None:
+    """Have the C library reuse what objects leave, where it is glibc.
+
+    By itself it gives large blocks back to the system at once and asks anew: clearing and mapping
+    their pages is a tenth of what an upload costs.
+
+    Source: mallopt(3).
+    """
+    with suppress(AttributeError, OSError):  # another C library: as fast as it is
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(_M_MMAP_THRESHOLD, MALLOC_MMAP_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, MALLOC_TRIM_BYTES)
 
 
 def _raise_descriptor_limit(wanted: int) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
-__all__ = ["CHUNK_COST_BYTES", "LAST_CHUNK", "Position", "Ring"]
+__all__ = ["CHUNK_COST_BYTES", "LAST_CHUNK", "OWN_BLOCK_BYTES", "Position", "Ring"]
 
 BLOCK_BYTES = 1 << 20
 """Largest block: big enough for one `sendmsg`, small enough that growing never stalls the loop."""
@@ -57,7 +57,7 @@ class Ring:
     )
 
     def __init__(self) -> None:
-        self._blocks: list[bytes | bytearray] = []
+        self._blocks: list[bytes | bytearray | memoryview] = []
         self._starts: list[int] = []
         self._block = memoryview(b"")  # the block being filled
         self._filled = 0
@@ -75,20 +75,24 @@ class Ring:
         """Bytes appended that no reader may see yet."""
         return self.size_bytes - self.end
 
-    def append(self, data: bytes | bytearray | memoryview, *, chunk_end: bool) -> bool:
+    def append(
+        self, data: bytes | bytearray | memoryview, *, chunk_end: bool, is_lasting: bool = False
+    ) -> bool:
         """Store `data` behind what is there and apply the publish rule.
 
         Args:
-            data: payload; copied.
+            data: payload.
             chunk_end: its last byte is the last data byte of a chunk as the writer framed it.
+            is_lasting: nobody will ever write to `data`: a large run may be kept as it is.
         Returns:
             whether new bytes became visible.
-        Cost: one copy, O(n); a block for each large run, and one at each doubling of small ones.
+        Cost: one copy, O(n), or none of a large run that lasts; a block for each large run, and one
+            at each doubling of small ones.
         """
         if len(data) >= OWN_BLOCK_BYTES:
             self._trim()
             self._starts.append(self.size_bytes)
-            self._blocks.append(bytes(data))
+            self._blocks.append(data if is_lasting else bytes(data))
             self.size_bytes += len(data)
         else:
             self._fill(memoryview(data))

@@ -64,7 +64,9 @@ class RingMachine(RuleBasedStateMachine):
         data = payload(len(self.data), size)
         reused = bytearray(data)
         published = self.ring.append(
-            memoryview(reused) if kind is memoryview else kind(data), chunk_end=chunk_end
+            memoryview(reused) if kind is memoryview else kind(data),
+            chunk_end=chunk_end,
+            is_lasting=kind is bytes,
         )
         reused[:] = bytes(size)  # it was copied
         self.data += data

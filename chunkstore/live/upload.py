@@ -10,7 +10,7 @@ import trio
 from chunkstore.errors import CapacityError
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.objects import Abort, State
-from chunkstore.ring import CHUNK_COST_BYTES
+from chunkstore.ring import CHUNK_COST_BYTES, OWN_BLOCK_BYTES
 
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Catalog
@@ -60,7 +60,7 @@ class Upload:
         """Store what came at once and show it as the publish rule says; never waits for a reader.
 
         Args:
-            runs: one or more; copied.
+            runs: one or more, of one receive; copied unless they may stay where they are.
             max_bytes: what the object may have at most.
         Returns:
             None, or why the upload must be given up (the caller calls `abort` with it).
@@ -80,9 +80,10 @@ class Upload:
             return generation.abort  # displaced or deleted while these bytes were on their way
         was_empty = not ring.ends
         now = trio.current_time()
+        is_lasting = _is_lasting(runs)
         is_published = False
         for run in runs:
-            is_published |= ring.append(run.data, chunk_end=run.chunk_end)
+            is_published |= ring.append(run.data, chunk_end=run.chunk_end, is_lasting=is_lasting)
         if is_published:
             # Readers first, accounts afterwards.
             self._catalog.grew(self._broadcast, self._waiting_since_s(now))
@@ -121,3 +122,16 @@ class Upload:
         """Give the upload up; readers are cut. Nothing happens if it has already ended."""
         if self.generation.is_open:
             self._catalog.namespace.abort(self.generation, cause)
+
+
+def _is_lasting(runs: Sequence[Run]) -> bool:
+    """Whether a receive may be kept as it came: nobody writes to it, and little else is in it.
+
+    What is kept beside the runs is in no budget, and so is the copy of small ones.
+    """
+    data = runs[0].data
+    whole = data.obj if isinstance(data, memoryview) else data
+    if type(whole) is not bytes:
+        return False
+    kept_bytes = sum([len(run.data) for run in runs if len(run.data) >= OWN_BLOCK_BYTES])
+    return len(whole) <= kept_bytes + kept_bytes // 8

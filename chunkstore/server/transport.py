@@ -21,10 +21,11 @@ from chunkstore.live import Piece
 __all__ = ["RECEIVE_BYTES", "STREAM_BYTES", "SocketTransport", "StreamTransport", "Transport"]
 
 RECEIVE_BYTES = 256 * 1024
-"""One receive takes at most so much; all sockets share the buffer, since it is emptied before
+"""One receive takes at most so much. Sockets that bring little share a buffer: it is emptied before
 another task runs."""
 FLOOD_BYTES = 16 * 1024
-"""Behind so much there is likely more: it is asked for at once, without being told of it first."""
+"""Behind so much there is likely more: it is asked for at once, without being told of it first, and
+into memory of its own, where an upload keeps it."""
 STREAM_BYTES = 64 * 1024
 """One `send_all` takes at most so much: the stall deadline is per such piece."""
 _inbox = bytearray(RECEIVE_BYTES)
@@ -42,7 +43,9 @@ class Transport(ABC):
 
     @abstractmethod
     async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
-        """Some bytes, at most `limit_bytes`, none at the end; valid until the next await.
+        """Some bytes, at most `limit_bytes`, none at the end.
+
+        They are valid until the next await, unless they view `bytes`: those are nobody else's.
 
         Raises:
             trio.BrokenResourceError: the peer is gone.
@@ -85,7 +88,7 @@ class SocketTransport(Transport):
         self.raw: socket.socket = raw
         self.peer = peer
         self._is_tcp = raw.family != socket.AF_UNIX
-        self._is_drained = False
+        self._is_flooded = self._is_drained = False
 
     async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
         if not self._is_drained:  # a peer that always has data must not starve the others
@@ -95,9 +98,13 @@ class SocketTransport(Transport):
                 await trio.lowlevel.wait_readable(self.raw)
             self._is_drained = True
             try:
-                size = self.raw.recv_into(_inbox, limit_bytes)
-                self._is_drained = size < FLOOD_BYTES
-                return _inbox_view[:size]
+                if self._is_flooded:
+                    data = memoryview(self.raw.recv(limit_bytes))
+                else:
+                    data = _inbox_view[: self.raw.recv_into(_inbox, limit_bytes)]
+                self._is_flooded = len(data) >= FLOOD_BYTES
+                self._is_drained = not self._is_flooded
+                return data
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError as error:
