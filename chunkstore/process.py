@@ -48,7 +48,15 @@ def run(
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)
-    _raise_descriptor_limit(settings.max_connections + SPARE_DESCRIPTORS)
+    log = Log(settings.log)
+    wanted = settings.max_connections + SPARE_DESCRIPTORS
+    limit = _raise_descriptor_limit(wanted)
+    if limit < wanted:  # at it, connections wait unanswered instead of being turned away
+        log.note(
+            f"the limit on open files is {limit}: enough for"
+            f" {max(0, limit - SPARE_DESCRIPTORS)} connections, not for max_connections"
+            f" ({settings.max_connections}); raise the limit, or lower max_connections"
+        )
     with ExitStack() as stack:
 
         def listen(address: ListenAddress, shown: Certificate | None) -> Listener:
@@ -69,7 +77,7 @@ def run(
         )
         _calm_garbage_collector()
         _keep_freed_memory()
-        make_origin = partial(Origin, settings, Log(settings.log), sign_keys)
+        make_origin = partial(Origin, settings, log, sign_keys)
         was_interrupted = trio.run(
             _serve, make_origin, listeners, admin_listeners, certificate, announce
         )
@@ -179,8 +187,12 @@ def _keep_freed_memory() -> None:
         mallopt(_M_TRIM_THRESHOLD, MALLOC_TRIM_BYTES)
 
 
-def _raise_descriptor_limit(wanted: int) -> None:
+def _raise_descriptor_limit(wanted: int) -> int:
+    """Raise the soft limit as far as is wanted and the hard one lets it be; what it is then."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        limit = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
+    if soft == resource.RLIM_INFINITY:
+        return wanted
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return soft

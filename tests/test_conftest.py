@@ -22,18 +22,28 @@ def test_expected_to_fail():
     assert False
 '''
 
+OPTIONAL_SKIPS = '''
+"""A skip for want of what nobody can install there."""
+import pytest
+
+@pytest.mark.optional
+def test_skips():
+    pytest.skip("no engine here")
+'''
+
 MODULE_SKIPS = 'import pytest\npytest.skip("no browser here", allow_module_level=True)\n'
 
 
-def run_pytest(folder: Path, require_real: str) -> subprocess.CompletedProcess[str]:
-    """Run the two modules under this project's conftest.py."""
+def run_pytest(folder: Path, require_real: str, *names: str) -> subprocess.CompletedProcess[str]:
+    """Run the modules, or those named, under this project's conftest.py."""
     shutil.copy(Path(__file__).with_name("conftest.py"), folder)
-    (folder / "pytest.ini").write_text("[pytest]\n")
+    (folder / "pytest.ini").write_text("[pytest]\nmarkers = optional\n")
     (folder / "test_skips.py").write_text(SKIPS)
+    (folder / "test_optional_skips.py").write_text(OPTIONAL_SKIPS)
     (folder / "test_module_skips.py").write_text(MODULE_SKIPS)
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
-        + ["--continue-on-collection-errors"],
+        + ["--continue-on-collection-errors", *names],
         cwd=folder,
         env={**os.environ, "CHUNKSTORE_REQUIRE_REAL": require_real},
         capture_output=True,
@@ -46,7 +56,7 @@ def run_pytest(folder: Path, require_real: str) -> subprocess.CompletedProcess[s
 def test_skips_are_allowed_on_a_developers_machine(tmp_path: Path, value: str) -> None:
     run = run_pytest(tmp_path, value)
     assert run.returncode == 0, run.stdout
-    assert "2 skipped, 1 xfailed" in run.stdout
+    assert "3 skipped, 1 xfailed" in run.stdout
 
 
 def test_skips_fail_where_everything_must_run(tmp_path: Path) -> None:
@@ -54,4 +64,10 @@ def test_skips_fail_where_everything_must_run(tmp_path: Path) -> None:
     assert run.returncode != 0
     assert "no encoder here" in run.stdout
     assert "no browser here" in run.stdout
-    assert "skipped" not in run.stdout.splitlines()[-1]
+    assert "1 skipped" in run.stdout.splitlines()[-1]  # the optional one
+
+
+def test_what_nobody_can_install_may_be_missing_everywhere(tmp_path: Path) -> None:
+    run = run_pytest(tmp_path, "1", "test_optional_skips.py")
+    assert run.returncode == 0, run.stdout
+    assert "1 skipped" in run.stdout
