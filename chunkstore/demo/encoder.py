@@ -42,6 +42,11 @@ def ffmpeg_command(mpd_url: str) -> list[str]:
     The picture is small and the preset the cheapest one, since the players want the other core. A
     fragment, and with it an HTTP chunk, is a frame.
 
+    The inputs keep their own pace (the filters `realtime` and `arealtime`). `-re` would hand out
+    half a second of them at once, and then be that much ahead of the manifest's clock for good: a
+    player that counts from `availabilityStartTime` would call its picture half a second younger
+    than it is. What stays is what the first frame takes until it is encoded, about 25 ms.
+
     Raises:
         EncoderError: there is no ffmpeg for this machine.
     """
@@ -49,11 +54,11 @@ def ffmpeg_command(mpd_url: str) -> list[str]:
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise EncoderError(str(error)) from error
-    picture = f"testsrc2=size=640x360:rate={_FRAMES_PER_S}"
-    sound = "sine=frequency=220:beep_factor=4:sample_rate=48000,volume=0.2"
+    picture = f"testsrc2=size=640x360:rate={_FRAMES_PER_S},realtime"
+    sound = "sine=frequency=220:beep_factor=4:sample_rate=48000,volume=0.2,arealtime"
     gop = str(_FRAMES_PER_SEGMENT)
     command = [ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin"]
-    command += ["-re", "-f", "lavfi", "-i", picture, "-re", "-f", "lavfi", "-i", sound]
+    command += ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
     command += ["-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "ultrafast"]
     command += ["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-threads", "1"]
     command += ["-b:v", "800k", "-maxrate", "800k", "-bufsize", "400k"]
