@@ -93,9 +93,8 @@ function drawEndings() {
   const endings = [...state.samples]
     .map(([name, count]) => [name.match(/^chunkstore_endings_total\{ending="(\w+)"\}$/)?.[1], count])
     .filter(([ending]) => ending);
-  byId("ended-sum").textContent = `Answers since the start: ${endings
-    .map(([ending, count]) => `${count} ${ending.replace("_", " ")}`)
-    .join(", ")}`;
+  const sum = endings.map(([ending, count]) => `${count} ${ending.replace("_", " ")}`).join(", ");
+  byId("ended-sum").textContent = `Answers since the start: ${sum || "none"}`;
 }
 
 function drawSlow() {
