@@ -75,6 +75,27 @@ def test_its_picture_can_be_watched(tmp_path: Path) -> None:
     assert (demo.returncode, err.strip()) == (130, "")
 
 
+def test_how_late_its_picture_is_can_be_asked(tmp_path: Path) -> None:
+    """A tiny run of `python -m bench watch`; what it judges are milliseconds, and not for here."""
+    pytest.importorskip("playwright")
+    command = [sys.executable, "-m", "bench.watch", "--runs", "1", "--seconds", "2"]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*command, "--json", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    plain, clocked = [one["figures"] for one in records if one["kind"] == "result"]
+    assert plain["frames"] > 10
+    assert clocked["unreadable"] == 0
+    assert 0 < clocked["clock p50 ms"] < 5000
+
+
 def test_it_ends_by_itself_with_a_line_of_json() -> None:
     with running_demo("--seconds", "4", "--players", "2", "--json") as demo:
         out, err = demo.communicate(timeout=DEADLINE_S)
