@@ -185,9 +185,10 @@ def test_nothing_is_cut_off(page: Page, tmp_path: Path, scheme: str, width: int)
     with serving() as (url, admin), encoding(url):
         for name, query in (("console", "/"), ("watch", "/?watch=/live/test.mpd")):
             page.goto(admin + query)
-            page.wait_for_selector("#folders tbody tr")
+            page.wait_for_selector("#gaps polyline", state="attached")
             if name == "watch":
-                figures(page, frames=10)
+                figures(page, frames=50)
+                page.wait_for_selector("#watch-late polyline", state="attached")
             save(page, tmp_path, f"{name}-{scheme}-{width}")
             overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
             assert page.evaluate(overflow) <= 0
