@@ -12,6 +12,7 @@
     scale.py     does a reader cost the same among thousands?
     memory.py    what does a connection cost, and does the writer's pace depend on its readers?
     listing.py   do LIST, PUT and DELETE stay cheap at a million keys?
+    watch.py     how late is the picture of `chunkstore demo`, by its own watch view?
     glass.py     how late is the picture in a real player? (also at a tighter target)
 
     harness.py   servers by pid, the generators, flags, results, JSON lines

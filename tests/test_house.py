@@ -41,7 +41,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "process": PURE | {"admin", "live", "origin", "server"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
-    "demo": PURE | {"client", "live", "origin", "server"},
+    "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE | {"client", "demo", "process", "transfer", "wire", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),

@@ -3,14 +3,14 @@
 The row is 40 blocks of 16 by 16 pixels: the wall time in milliseconds modulo 2^32, the highest bit
 first, and a checksum of 8 bits. Blocks of that size survive any encoder, and the checksum says so:
 whoever reads a frame gets the time that was painted or nothing. `pages/watch.js` reads the same
-row in the browser.
+row in the browser. `painting` has ffmpeg paint it into a picture of its own.
 """
 
 from __future__ import annotations
 
 import random
 
-__all__ = ["FRAME_BYTES", "HEIGHT", "WIDTH", "paint", "read"]
+__all__ = ["FRAME_BYTES", "HEIGHT", "WIDTH", "paint", "painting", "read"]
 
 WIDTH, HEIGHT = 640, 360
 BLOCK = 16  # pixels, of a macroblock's size and place: an encoder needs few bits for it
@@ -50,6 +50,27 @@ def read(frame: bytes) -> int | None:
         bits = bits << 1 | (frame[middle + at * BLOCK] >= 128)
     value, check = bits >> CHECK_BITS, bits & 0xFF
     return value if _checksum(value) == check else None
+
+
+def painting() -> str:
+    """A chain of ffmpeg's filters that paints the time at which a frame passes it; 640 pixels wide.
+
+    Each block is a pixel of a line that `geq` computes from left to right, and that is blown up.
+    The first one takes the time, for all of them. Such a checksum is a sum, bit by bit: of that of
+    0, and of what each set bit of the time adds to it.
+    """
+    value = f"mod(floor(time(0)*1000),{1 << TIME_BITS})"
+    bits = [f"mod(floor(ld(0)/{1 << at}),2)" for at in range(TIME_BITS)]
+    level = f"lt(X,{TIME_BITS})*mod(floor(ld(0)/pow(2,{TIME_BITS - 1}-X)),2)"
+    for place in range(CHECK_BITS):
+        at, zero = CHECK_BITS - 1 - place, _checksum(0)
+        added = [bits[n] for n in range(TIME_BITS) if (_checksum(1 << n) ^ zero) >> at & 1]
+        sum_of = "+".join([*added, str(zero >> at & 1)])
+        level += f"+eq(X,{TIME_BITS + place})*mod({sum_of},2)"
+    luma = f"if(eq(X,0),st(0,{value}))*0+{_BLACK}+{_WHITE - _BLACK}*({level})"
+    line = f"format=gray,crop={BITS}:1:0:0,geq=lum='{luma}',scale={WIDTH}:{BLOCK}:flags=neighbor"
+    row = f"{line},format=yuv420p"
+    return f"format=yuv420p,split[picture][line];[line]{row}[row];[picture][row]overlay=eval=init"
 
 
 def _checksum(value: int) -> int:

@@ -14,5 +14,6 @@ otherwise have any name lead here (DNS rebinding).
 from __future__ import annotations
 
 from chunkstore.admin.admin import Admin
+from chunkstore.admin.console import watch_target
 
-__all__ = ["Admin"]
+__all__ = ["Admin", "watch_target"]

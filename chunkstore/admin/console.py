@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 from importlib import resources
+from urllib.parse import quote
 
 from chunkstore.config import SETTINGS, Settings, format_value
 from chunkstore.server import Exchange, Handler
 from chunkstore.wire import field_block
 
-__all__ = ["Console"]
+__all__ = ["Console", "watch_target"]
 
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _POLICY = "; ".join(
@@ -31,6 +32,11 @@ _POLICY = "; ".join(
     )
 )
 _JSON = field_block([("Content-Type", "application/json")])
+
+
+def watch_target(path: str) -> str:
+    """Path and query of the page when it plays the manifest at `path` as soon as it is there."""
+    return f"/?watch={quote(path)}"
 
 
 class Console:

@@ -6,6 +6,7 @@
     player.py     follows every representation, each segment from before it exists to its end
     arrivals.py   when the encoder's bytes reached the origin
     figures.py    what was counted and how long chunks took
+    links.py      the addresses of stream, console and watch view, and a browser for them
     display.py    the live table, plain lines, or one line of JSON
 
 Origin and players share a process and a clock, so a chunk's latency is a difference of two readings
@@ -17,6 +18,7 @@ from __future__ import annotations
 from chunkstore.demo.display import Display, JsonDisplay, LinesDisplay, TableDisplay
 from chunkstore.demo.encoder import EncoderError
 from chunkstore.demo.figures import Report
+from chunkstore.demo.links import Links
 from chunkstore.demo.session import run
 
 __all__ = [
@@ -24,6 +26,7 @@ __all__ = [
     "EncoderError",
     "JsonDisplay",
     "LinesDisplay",
+    "Links",
     "Report",
     "TableDisplay",
     "run",

@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.table import Table
 
 from chunkstore.demo.figures import Report
+from chunkstore.demo.links import Links
 
 __all__ = ["Display", "JsonDisplay", "LinesDisplay", "TableDisplay"]
 
@@ -28,7 +29,7 @@ class Display(ABC):
     every_s: float
 
     @abstractmethod
-    def started(self, mpd_url: str) -> None:
+    def started(self, links: Links) -> None:
         """The origin listens and the encoder has been started."""
 
     @abstractmethod
@@ -52,8 +53,8 @@ class LinesDisplay(Display):
     def __init__(self, echo: Echo) -> None:
         self._echo = echo
 
-    def started(self, mpd_url: str) -> None:
-        for line in _how_to_play(mpd_url):
+    def started(self, links: Links) -> None:
+        for line in _how_to_see(links):
             self._echo(line)
 
     def show(self, report: Report) -> None:
@@ -78,8 +79,8 @@ class JsonDisplay(Display):
         self._echo = echo
         self._note = note
 
-    def started(self, mpd_url: str) -> None:
-        for line in _how_to_play(mpd_url):
+    def started(self, links: Links) -> None:
+        for line in _how_to_see(links):
             self._note(line)
 
     def show(self, report: Report) -> None:
@@ -105,8 +106,8 @@ class TableDisplay(Display):
         self._console = console or Console()
         self._live = Live(console=self._console, auto_refresh=False)
 
-    def started(self, mpd_url: str) -> None:
-        for line in _how_to_play(mpd_url):
+    def started(self, links: Links) -> None:
+        for line in _how_to_see(links):
             self._console.print(line, highlight=False, soft_wrap=True)
         self._live.start()
 
@@ -119,11 +120,13 @@ class TableDisplay(Display):
             self._live.stop()
 
 
-def _how_to_play(mpd_url: str) -> list[str]:
+def _how_to_see(links: Links) -> list[str]:
     return [
-        f"MPD: {mpd_url}",
-        "play it while this runs, in any DASH player (dash.js, Shaka Player, VLC), or with",
-        f"  ffplay -fflags nobuffer {mpd_url}",
+        f"MPD: {links.mpd_url}",
+        f"console: {links.console_url}",
+        f"watch it: {links.watch_url}",
+        "while this runs; or in any DASH player (dash.js, Shaka Player, VLC), or with",
+        f"  ffplay -fflags nobuffer {links.mpd_url}",
     ]
 
 

@@ -11,7 +11,7 @@ import trio
 
 from chunkstore.errors import ChunkstoreError
 
-__all__ = ["Encoder", "EncoderError", "ffmpeg_command"]
+__all__ = ["FRAMES_PER_S", "Encoder", "EncoderError", "ffmpeg_command"]
 
 GRACE_S = 3.0
 """How long ffmpeg may take to end its uploads after SIGTERM; then it is killed."""
@@ -19,9 +19,9 @@ LAST_LINES = 3
 LINE_BYTES = 300
 """What is kept of its stderr: the last lines, and so much of each."""
 
-_FRAMES_PER_S = 25
+FRAMES_PER_S = 25
 _SEGMENT_S = 2
-_FRAMES_PER_SEGMENT = _FRAMES_PER_S * _SEGMENT_S
+FRAMES_PER_SEGMENT = FRAMES_PER_S * _SEGMENT_S
 
 
 class EncoderError(ChunkstoreError):
@@ -42,6 +42,11 @@ def ffmpeg_command(mpd_url: str) -> list[str]:
     The picture is small and the preset the cheapest one, since the players want the other core. A
     fragment, and with it an HTTP chunk, is a frame.
 
+    The inputs keep their own pace (the filters `realtime` and `arealtime`). `-re` would hand out
+    half a second of them at once, and then be that much ahead of the manifest's clock for good: a
+    player that counts from `availabilityStartTime` would call its picture half a second younger
+    than it is. What stays is what the first frame takes until it is encoded, 25 to 40 ms.
+
     Raises:
         EncoderError: there is no ffmpeg for this machine.
     """
@@ -49,11 +54,11 @@ def ffmpeg_command(mpd_url: str) -> list[str]:
         ffmpeg = imageio_ffmpeg.get_ffmpeg_exe()
     except RuntimeError as error:
         raise EncoderError(str(error)) from error
-    picture = f"testsrc2=size=640x360:rate={_FRAMES_PER_S}"
-    sound = "sine=frequency=220:beep_factor=4:sample_rate=48000,volume=0.2"
-    gop = str(_FRAMES_PER_SEGMENT)
+    picture = f"testsrc2=size=640x360:rate={FRAMES_PER_S},realtime"
+    sound = "sine=frequency=220:beep_factor=4:sample_rate=48000,volume=0.2,arealtime"
+    gop = str(FRAMES_PER_SEGMENT)
     command = [ffmpeg, "-hide_banner", "-loglevel", "error", "-nostdin"]
-    command += ["-re", "-f", "lavfi", "-i", picture, "-re", "-f", "lavfi", "-i", sound]
+    command += ["-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", sound]
     command += ["-map", "0:v", "-map", "1:a", "-c:v", "libx264", "-preset", "ultrafast"]
     command += ["-tune", "zerolatency", "-pix_fmt", "yuv420p", "-threads", "1"]
     command += ["-b:v", "800k", "-maxrate", "800k", "-bufsize", "400k"]

@@ -11,11 +11,13 @@ from typing import TypeAlias
 
 import trio
 
-from chunkstore.config import Settings
+from chunkstore.admin import Admin, watch_target
+from chunkstore.config import ListenAddress, Settings
 from chunkstore.demo.arrivals import Arrivals
 from chunkstore.demo.display import Display
 from chunkstore.demo.encoder import Encoder, EncoderError, ffmpeg_command
 from chunkstore.demo.figures import Figures
+from chunkstore.demo.links import Links, open_in_browser
 from chunkstore.demo.player import Player
 from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log, bind
@@ -37,6 +39,7 @@ def run(
     seconds: float | None,
     player_count: int,
     display: Display,
+    opens_browser: bool = False,
     command_for: CommandFor = ffmpeg_command,
 ) -> None:
     """Run the demo for `seconds` of stream, or until SIGINT or SIGTERM.
@@ -45,16 +48,18 @@ def run(
         seconds: counted from the first chunk at a player; None: without end.
         player_count: how many players follow the stream, at least 1.
         display: where figures go.
+        opens_browser: with the console and its watch view.
         command_for: the encoder's command line for an MPD's URL.
     Raises:
         EncoderError: the encoder didn't start, ended, or nothing came of it.
         KeyboardInterrupt: SIGINT ended it, after everything was taken down.
     """
-    settings = Settings(listen=("127.0.0.1:0",), memory_bytes=256 * 2**20, drain_s=DRAIN_S)
+    anywhere = ("127.0.0.1:0",)
+    settings = Settings(listen=anywhere, admin=anywhere, memory_bytes=256 * 2**20, drain_s=DRAIN_S)
     # What start-up made lives for ever: full collections needn't look at it again.
     gc.collect()
     gc.freeze()
-    session = _Session(settings, seconds, display)
+    session = _Session(settings, seconds, display, opens_browser=opens_browser)
     trio.run(session.run, player_count, command_for)
     if session.failure is not None:
         raise session.failure
@@ -65,24 +70,29 @@ def run(
 class _Session:
     """The parts while they run, and why they were ended."""
 
-    def __init__(self, settings: Settings, seconds: float | None, display: Display) -> None:
+    def __init__(
+        self, settings: Settings, seconds: float | None, display: Display, *, opens_browser: bool
+    ) -> None:
         self.failure: Exception | None = None
         self.signals: list[int] = []
         self._settings = settings
         self._seconds = math.inf if seconds is None else seconds
         self._display = display
+        self._opens_browser = opens_browser
         self._over = trio.Event()
         self._served = trio.Event()
 
     async def run(self, player_count: int, command_for: CommandFor) -> None:
         settings = self._settings
-        listener = bind(
-            settings.addresses[0],
-            backlog=settings.backlog,
-            send_buffer_bytes=settings.send_buffer_bytes,
-        )
+        listener = self._bind(settings.addresses[0])
+        admin_listener = self._bind(settings.admin_addresses[0])
         mpd_url = listener.url + MPD_PATH
+        watch_url = admin_listener.url + watch_target(MPD_PATH)
+        links = Links(mpd_url, console_url=admin_listener.url + "/", watch_url=watch_url)
         origin = Origin(settings, Log("off"))
+        admin = Admin(
+            settings, origin.catalog, origin.server, origin.gate, data_urls=(listener.url,)
+        )
         arrivals = Arrivals()
         arrivals.observe(origin.catalog)
         figures = Figures(origin.metrics, mpd_url)
@@ -91,9 +101,13 @@ class _Session:
         async with trio.open_nursery() as nursery:
             await nursery.start(self._obey_signals, encoder, nursery.cancel_scope)
             nursery.start_soon(self._serve, origin, listener)
+            await nursery.start(admin.run, (admin_listener,))
             nursery.start_soon(self._encode, encoder)
             for player in players:
                 nursery.start_soon(self._play, player)
+            self._show(lambda: self._display.started(links))
+            if self._opens_browser:
+                nursery.start_soon(self._open, links)
             await self._look(figures)
             # Players get the end of what the encoder still sends; then the origin lets them go.
             for player in players:
@@ -106,6 +120,14 @@ class _Session:
         self._conclude(figures)
 
     # --- the parts -----------------------------------------------------------------------------
+
+    def _bind(self, address: ListenAddress) -> Listener:
+        settings = self._settings
+        return bind(address, backlog=settings.backlog, send_buffer_bytes=settings.send_buffer_bytes)
+
+    async def _open(self, links: Links) -> None:
+        # Some browsers keep their thread for as long as they run: it is left to them.
+        await trio.to_thread.run_sync(open_in_browser, links, abandon_on_cancel=True)
 
     async def _serve(self, origin: Origin, listener: Listener) -> None:
         try:
@@ -149,7 +171,6 @@ class _Session:
     async def _look(self, figures: Figures) -> None:
         """Show the figures until it is over, by time, signal or failure."""
         began_s = time.perf_counter()
-        self._show(lambda: self._display.started(figures.mpd_url))
         while not self._over.is_set():
             now_s = time.perf_counter()
             if figures.began_s is None:

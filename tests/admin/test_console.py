@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from chunkstore.admin import watch_target
 from chunkstore.config import SETTINGS
 from tests.admin.conftest import Office
 
@@ -34,6 +35,12 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_taken_for_markup(path: Pat
         assert word not in text
     for name in re.findall(r'"(/console/[\w.]+)"', text):
         assert (FOLDER / name.removeprefix("/console/")).is_file()
+
+
+async def test_the_watch_view_is_the_page_with_a_path(office: Office) -> None:
+    target = watch_target("/live/a b.mpd")
+    assert target == "/?watch=/live/a%20b.mpd"
+    assert (await office.get(target)).body == BODIES["index.html"]
 
 
 async def test_settings_are_shown_without_secrets(office: Office) -> None:

@@ -12,7 +12,7 @@ pytest.importorskip("rich")
 
 from chunkstore import demo
 from chunkstore.cli import main
-from chunkstore.demo import EncoderError, JsonDisplay, LinesDisplay, TableDisplay
+from chunkstore.demo import EncoderError, JsonDisplay, LinesDisplay, Links, TableDisplay
 
 Captured = pytest.CaptureFixture[str]
 
@@ -35,16 +35,41 @@ def test_without_a_terminal_it_prints_lines(monkeypatch: pytest.MonkeyPatch) -> 
     assert main(["demo"]) == 0
     [options] = asked
     assert isinstance(options.pop("display"), LinesDisplay)
-    assert options == {"seconds": None, "player_count": 1}
+    assert options == {"seconds": None, "player_count": 1, "opens_browser": False}
 
 
 def test_on_a_terminal_it_draws_a_table(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = runs(monkeypatch)
+    _set_screen(monkeypatch, None)
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     assert main(["demo", "--seconds", "2.5", "--players", "3"]) == 0
     [options] = asked
     assert isinstance(options.pop("display"), TableDisplay)
-    assert options == {"seconds": 2.5, "player_count": 3}
+    assert options == {"seconds": 2.5, "player_count": 3, "opens_browser": False}
+
+
+def _set_screen(monkeypatch: pytest.MonkeyPatch, variable: str | None) -> None:
+    """Have a screen by one of the variables that name one, or none."""
+    monkeypatch.setattr(sys, "platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if variable is not None:
+        monkeypatch.setenv(variable, ":0")
+
+
+@pytest.mark.parametrize("screen", [None, "DISPLAY", "WAYLAND_DISPLAY"])
+@pytest.mark.parametrize("is_terminal", [False, True])
+@pytest.mark.parametrize("flags", [[], ["--open"], ["--no-open"], ["--json"], ["--json", "--open"]])
+def test_when_a_browser_is_opened(
+    screen: str | None, is_terminal: bool, flags: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = runs(monkeypatch)
+    _set_screen(monkeypatch, screen)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: is_terminal)
+    assert main(["demo", *flags]) == 0
+    is_desktop = is_terminal and screen is not None
+    expected = {"": is_desktop, "--open": True}.get(" ".join(flags), False)
+    assert asked[0]["opens_browser"] is expected
 
 
 def test_json_goes_to_stdout_and_the_rest_to_stderr(
@@ -54,7 +79,7 @@ def test_json_goes_to_stdout_and_the_rest_to_stderr(
     assert main(["demo", "--json"]) == 0
     display = asked[0]["display"]
     assert isinstance(display, JsonDisplay)
-    display.started("http://127.0.0.1:1/a.mpd")
+    display.started(Links("http://127.0.0.1:1/a.mpd", "", ""))
     out, err = capsys.readouterr()
     assert out == ""
     assert "http://127.0.0.1:1/a.mpd" in err

@@ -8,9 +8,10 @@ from dataclasses import asdict
 
 from rich.console import Console
 
-from chunkstore.demo import JsonDisplay, LinesDisplay, Report, TableDisplay
+from chunkstore.demo import JsonDisplay, LinesDisplay, Links, Report, TableDisplay
 
 URL = "http://127.0.0.1:1/live/demo.mpd"
+LINKS = Links(URL, "http://127.0.0.1:2/", "http://127.0.0.1:2/?watch=/live/demo.mpd")
 
 
 def report(size_bytes: int = 1234567, p99_ms: float | None = 1.25) -> Report:
@@ -32,24 +33,32 @@ def report(size_bytes: int = 1234567, p99_ms: float | None = 1.25) -> Report:
     )
 
 
+def assert_says_where(lines: list[str]) -> None:
+    """The addresses are there, each on a line of its own that says what it is."""
+    assert lines[:3] == [
+        f"MPD: {LINKS.mpd_url}",
+        f"console: {LINKS.console_url}",
+        f"watch it: {LINKS.watch_url}",
+    ]
+
+
 def test_json_is_one_line_and_nothing_else() -> None:
     out: list[str] = []
     err: list[str] = []
     display = JsonDisplay(out.append, err.append)
-    display.started(URL)
+    display.started(LINKS)
     display.show(report())
     assert out == []
     display.ended(report())
     assert [json.loads(line) for line in out] == [asdict(report())]
-    assert URL in err[0]
-    assert any("play" in line for line in err)
+    assert_says_where(err)
 
 
 def test_lines_begin_when_bytes_come() -> None:
     out: list[str] = []
     display = LinesDisplay(out.append)
-    display.started(URL)
-    assert URL in out[0]
+    display.started(LINKS)
+    assert_says_where(out)
     out.clear()
     display.show(report(size_bytes=0))
     assert out == []
@@ -63,7 +72,7 @@ def test_lines_begin_when_bytes_come() -> None:
 def test_the_table_has_every_figure_and_stays_at_the_end() -> None:
     screen = io.StringIO()
     display = TableDisplay(Console(file=screen, force_terminal=True, color_system=None, width=100))
-    display.started(URL)
+    display.started(LINKS)
     display.show(report(p99_ms=None))
     begin = screen.tell()
     display.ended(report())

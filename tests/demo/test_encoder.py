@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import pytest
 import trio
@@ -85,6 +86,13 @@ async def test_a_program_that_is_not_there() -> None:
 def test_the_command_says_where_to_put() -> None:
     command = ffmpeg_command("http://127.0.0.1:1/live/a.mpd")
     assert command[-1] == "http://127.0.0.1:1/live/a.mpd"
+
+
+def test_the_inputs_keep_the_pace_themselves() -> None:
+    command = ffmpeg_command("http://127.0.0.1:1/live/a.mpd")
+    inputs = [after for word, after in pairwise(command) if word == "-i"]
+    assert [text.rpartition(",")[2] for text in inputs] == ["realtime", "arealtime"]
+    assert "-re" not in command  # it would be half a second ahead of the manifest's clock
 
 
 def test_no_ffmpeg_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
+import urllib.request
 from collections.abc import Callable
 
 import pytest
 
-from chunkstore.demo import Display, EncoderError, Report, run
+from chunkstore.demo import Display, EncoderError, Links, Report, run
 from chunkstore.demo import encoder as encoder_module
 from chunkstore.demo import session as session_module
 from tests.demo.stage import manifest
@@ -38,12 +40,12 @@ class Watcher(Display):
     every_s = 0.01
 
     def __init__(self, react: Callable[[Report], None] = lambda report: None) -> None:
-        self.mpd_url = ""
+        self.links = Links("", "", "")
         self.last: Report | None = None
         self._react = react
 
-    def started(self, mpd_url: str) -> None:
-        self.mpd_url = mpd_url
+    def started(self, links: Links) -> None:
+        self.links = links
 
     def show(self, report: Report) -> None:
         self._react(report)
@@ -83,7 +85,49 @@ def test_it_ends_after_its_seconds() -> None:
     assert display.last.segments == 1
     assert display.last.readers == 2
     assert display.last.bytes == 2 * 304
-    assert display.last.mpd_url == display.mpd_url
+    assert display.last.mpd_url == display.links.mpd_url
+
+
+def test_console_and_watch_view_are_there_and_opened_when_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def look(links: Links) -> None:
+        for url in (links.console_url, links.watch_url):
+            with urllib.request.urlopen(url, timeout=10) as answer:
+                seen.append(url.replace(links.console_url, "/") * (b"<video" in answer.read()))
+
+    monkeypatch.setattr(session_module, "open_in_browser", look)
+    command_for = script(STAY)
+    run(seconds=0.1, player_count=1, display=Watcher(), command_for=command_for)
+    assert seen == []
+
+    def end_once_seen(report: Report) -> None:
+        if len(seen) == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    run(
+        seconds=60,
+        player_count=1,
+        display=Watcher(end_once_seen),
+        opens_browser=True,
+        command_for=command_for,
+    )
+    assert seen == ["/", "/?watch=/live/demo.mpd"]
+
+
+def test_a_browser_that_never_returns_keeps_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_over = threading.Event()
+    monkeypatch.setattr(session_module, "open_in_browser", lambda links: is_over.wait(60))
+    run(
+        seconds=0.1,
+        player_count=1,
+        display=Watcher(),
+        opens_browser=True,
+        command_for=script(STAY),
+    )
+    is_over.set()
 
 
 def test_sigterm_is_a_good_end_and_sigint_an_interrupt() -> None:

@@ -50,6 +50,52 @@ def running_demo(*flags: str) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
+def test_its_picture_can_be_watched(tmp_path: Path) -> None:
+    """By its own addresses: the console, and the watch view, which plays without a stop."""
+    pytest.importorskip("playwright")
+    from tests.real.tab import figures, open_page, save
+
+    with running_demo("--no-open") as demo, open_page() as page:
+        assert demo.stdout is not None
+        lines = [demo.stdout.readline().strip() for _ in range(3)]
+        urls = dict(line.split(": ") for line in lines)
+        page.goto(urls["watch it"])
+        found = figures(page, frames=200)
+        time_s = page.evaluate("document.querySelector('video').currentTime")
+        save(page, tmp_path, "demo-watch")
+        assert figures(page, frames=found["frames"] + 20)["stalls"] < 5
+        assert page.evaluate("document.querySelector('video').currentTime") > time_s
+        assert 0 < found["p95"] < 5
+        page.goto(urls["console"])
+        page.wait_for_selector("#folders tbody tr")
+        page.wait_for_selector("#gaps polyline", state="attached")
+        save(page, tmp_path, "demo-console")
+        demo.send_signal(signal.SIGINT)
+        _, err = demo.communicate(timeout=DEADLINE_S)
+    assert (demo.returncode, err.strip()) == (130, "")
+
+
+def test_how_late_its_picture_is_can_be_asked(tmp_path: Path) -> None:
+    """A tiny run of `python -m bench watch`; what it judges are milliseconds, and not for here."""
+    pytest.importorskip("playwright")
+    command = [sys.executable, "-m", "bench.watch", "--runs", "1", "--seconds", "2"]
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [*command, "--json", str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    plain, clocked = [one["figures"] for one in records if one["kind"] == "result"]
+    assert plain["frames"] > 10
+    assert clocked["unreadable"] == 0
+    assert 0 < clocked["clock p50 ms"] < 5000
+
+
 def test_it_ends_by_itself_with_a_line_of_json() -> None:
     with running_demo("--seconds", "4", "--players", "2", "--json") as demo:
         out, err = demo.communicate(timeout=DEADLINE_S)

@@ -59,7 +59,8 @@ class Watch {
     if (this.samples.length < NOTES_MAX)
       this.samples.push([Date.now(), this.playerLatency(), playbackRate, end - currentTime]);
     const last = this.frames.at(-1);
-    document.getElementById("said").textContent = last
+    const said = document.getElementById("said"); // not in a page of somebody else's
+    if (said) said.textContent = last
       ? `glass to glass ${Math.round(last[0] - last[1])} ms, ` +
         `the player says ${Math.round(this.playerLatency() * 1000)} ms\n` +
         `${this.frames.length} frames read, ${this.unreadable} unreadable`

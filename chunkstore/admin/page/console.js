@@ -1,50 +1,18 @@
 // The views of the console. Rows are kept and changed, so that a thousand of them cost little.
-import { onChange, start, state } from "/console/source.js";
-import { stop, watch } from "/console/watch.js";
+import { bytes, cells, counted, duration, keyed, made, plot } from "/console/draw.js";
+import { onChange, remember, settings, start, state } from "/console/source.js";
+import { figures, stop, watch } from "/console/watch.js";
 
 const byId = (id) => document.getElementById(id);
 const LATE_S = 2; // an upload that is silent for so long is shown as late
-
-function bytes(count) {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let at = 0;
-  while (count >= 1024 && at < units.length - 1) [count, at] = [count / 1024, at + 1];
-  return `${count < 10 && at ? count.toFixed(1) : Math.round(count)} ${units[at]}`;
-}
-
-const duration = (seconds) =>
-  seconds === null ? "" : seconds < 1 ? `${Math.round(seconds * 1000)} ms` : `${seconds.toFixed(1)} s`;
-
-const counted = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
-
-function made(name, text = "", className = "") {
-  const element = document.createElement(name);
-  element.textContent = text;
-  if (className) element.className = className;
-  return element;
-}
-
-/** Makes `parent` have one child for each of `items`, in their order: kept by key, made, changed. */
-function keyed(parent, items, keyOf, make, change) {
-  const known = new Map([...parent.children].map((child) => [child.dataset.key, child]));
-  items.forEach((item, index) => {
-    const key = String(keyOf(item));
-    const child = known.get(key) ?? make(item);
-    known.delete(key);
-    child.dataset.key = key;
-    change(child, item);
-    if (parent.children[index] !== child) parent.insertBefore(child, parent.children[index] ?? null);
-  });
-  for (const child of known.values()) child.remove();
-}
 
 // --- live ----------------------------------------------------------------------------------------
 
 function folderTable(folder) {
   const block = made("div");
   const head = made("tr");
-  for (const [text, className] of [["upload"], ["grown"], ["", ""], ["readers", "number"], ["longest gap", "number"], ["silent", "number"]]) {
-    const cell = made("th", text, className);
+  for (const text of ["upload", "grown", "size", "readers", "longest gap", "silent"]) {
+    const cell = made("th", text, head.children.length > 1 ? "number" : "");
     cell.scope = "col";
     head.append(cell);
   }
@@ -56,21 +24,21 @@ function folderTable(folder) {
 }
 
 function uploadRow() {
-  const row = made("tr");
-  for (const className of ["", "", "number", "number", "number", "number"]) row.append(made("td", "", className));
+  const row = cells("", "", "number", "number", "number", "number");
   row.children[1].append(made("span", "", "bar"));
   return row;
 }
 
 function drawUpload(row, upload, largest) {
   const [name, grown, size, readers, gap, silent] = row.children;
-  row.className = upload.silent_s > LATE_S ? "late" : "";
+  const isLate = upload.silent_s > LATE_S;
+  row.className = isLate ? "late" : "";
   name.textContent = decodeURI(upload.path.slice(upload.path.lastIndexOf("/") + 1));
   grown.firstChild.style.width = `${(100 * upload.bytes) / largest}%`;
   size.textContent = bytes(upload.bytes);
   readers.textContent = upload.readers;
   gap.textContent = duration(upload.longest_gap_s);
-  silent.textContent = duration(upload.silent_s);
+  silent.textContent = `${isLate ? "late: " : ""}${duration(upload.silent_s)}`;
 }
 
 function drawLive() {
@@ -92,67 +60,51 @@ function drawLive() {
   });
 }
 
-// --- plots ---------------------------------------------------------------------------------------
+// --- endings, slow readers, memory, settings ---------------------------------------------------------
 
-function drawPlot(svg, output, values) {
-  const highest = Math.max(0.001, ...values.filter((value) => value !== null));
-  svg.setAttribute("viewBox", "0 0 300 100");
-  svg.setAttribute("preserveAspectRatio", "none");
-  const lines = [[]]; // a new one after each second without a value
-  values.forEach((value, index) => {
-    if (value === null) lines.push([]);
-    else lines.at(-1).push(`${300 - values.length + index},${100 - (95 * value) / highest}`);
-  });
-  svg.replaceChildren(
-    ...lines.filter((line) => line.length).map((line) => {
-      const shape = document.createElementNS("http://www.w3.org/2000/svg", "polyline");
-      shape.setAttribute("points", line.length > 1 ? line.join(" ") : `${line[0]} ${line[0]}`);
-      return shape;
-    }),
-  );
-  const now = values.at(-1) ?? null;
-  output.textContent = now === null ? "" : `${duration(now)}, at most ${duration(highest)}`;
-}
-
-// --- the rest ------------------------------------------------------------------------------------
-
+const more = (one) => (one.run > 1 ? `, and ${one.run - 1} before it in this folder` : "");
 const ENDING_TEXTS = {
   aborted: (one) => `${one.path} broke off: ${one.cause}, after ${bytes(one.bytes)}`,
   displaced: (one) => `${one.path} was displaced by a newer upload, after ${bytes(one.bytes)}`,
   taken_over: (one) =>
-    `${one.path}: ${counted(one.readers, "reader")} ${one.differs_at === undefined ? "can go on in the retry" : `met other bytes at ${one.differs_at}`}`,
-  deleted: (one) => `${one.path} was deleted`,
-  expired: (one) => `${one.path} expired`,
-  evicted: (one) => `${one.path} went for want of memory`,
+    `${one.path}: ${counted(one.readers, "reader")} ` +
+    (one.differs_at === undefined ? "can go on in the retry" : `met other bytes at ${one.differs_at}`),
+  deleted: (one) => `${one.path} was deleted${more(one)}`,
+  expired: (one) => `${one.path} expired${more(one)}`,
+  evicted: (one) => `${one.path} went for want of memory${more(one)}`,
   lost: (one) => `${counted(one.count, "event")} before this cannot be told any more`,
 };
-let lastSerial = 0;
 const BAD = new Set(["aborted", "displaced", "lost"]);
+let saidSerial = 0;
 
 function drawEndings() {
-  const serial = (one) => (one.serial ??= ++lastSerial);
-  const make = (one) =>
-    made("li", `${one.at.toLocaleTimeString()} ${ENDING_TEXTS[one.kind](one)}`, BAD.has(one.kind) ? "bad" : "");
-  keyed(byId("endings"), state.endings, serial, make, () => {});
+  const make = ({ kind }) => made("li", "", BAD.has(kind) ? "bad" : "");
+  keyed(byId("endings"), state.endings, (one) => one.serial, make, (item, one) => {
+    const text = `${one.at.toLocaleTimeString()} ${ENDING_TEXTS[one.kind](one)}`;
+    if (item.textContent !== text) item.textContent = text;
+  });
+  // To be heard are those that went wrong, and one a second.
+  const bad = state.endings.filter((one) => BAD.has(one.kind) && one.serial > saidSerial);
+  if (bad.length) {
+    saidSerial = bad[0].serial;
+    const others = bad.length > 1 ? `, and ${bad.length - 1} more` : "";
+    byId("ended-said").textContent = ENDING_TEXTS[bad[0].kind](bad[0]) + others;
+  }
   const endings = [...state.samples]
     .map(([name, count]) => [name.match(/^chunkstore_endings_total\{ending="(\w+)"\}$/)?.[1], count])
     .filter(([ending]) => ending);
-  byId("ended-sum").textContent = `Answers since the start: ${endings
-    .map(([ending, count]) => `${count} ${ending.replace("_", " ")}`)
-    .join(", ")}`;
+  const sum = endings.map(([ending, count]) => `${count} ${ending.replace("_", " ")}`).join(", ");
+  byId("ended-sum").textContent = `Answers since the start: ${sum || "none"}`;
 }
 
 function drawSlow() {
-  const make = () => {
-    const row = made("tr");
-    for (let cell = 0; cell < 4; cell++) row.append(made("td"));
-    return row;
-  };
+  const make = () => cells("", "", "number", "number");
   keyed(byId("slow-rows"), state.slow.slice(0, 20), (one) => one.client, make, (row, one) => {
-    const texts = [one.client, one.path ?? "", bytes(one.unsent_bytes), duration(one.age_s ?? null)];
+    const texts = [one.client, one.path ?? "", bytes(one.unsent_bytes), duration(one.behind_s)];
     texts.forEach((text, index) => (row.children[index].textContent = text));
   });
   byId("slow-none").hidden = state.slow.length > 0;
+  byId("slow-table").hidden = !state.slow.length;
 }
 
 function drawMemory() {
@@ -188,33 +140,72 @@ async function findManifests() {
 
 onChange(() => {
   const link = byId("link");
-  link.textContent = state.isAlive ? "connected" : "the server does not answer; asking again each second";
+  const text = state.isAlive ? "connected" : "the server does not answer; asking again each second";
+  if (link.textContent !== text) link.textContent = text; // it is read out when it changes
   link.className = state.isAlive ? "" : "dead";
+  document.querySelector("main").classList.toggle("stale", !state.isAlive); // what was last known
+  drawWatch();
   if (!state.isAlive) return;
   drawLive();
-  drawPlot(byId("gap-plot"), byId("gap-now"), state.gaps);
-  drawPlot(byId("age-plot"), byId("age-now"), state.ages);
+  plot(byId("gaps"), state.gaps);
+  plot(byId("ages"), state.ages);
   drawEndings();
   drawSlow();
   drawMemory();
   drawSettings();
 });
 
+// --- watch ---------------------------------------------------------------------------------------
+
 /** Where this browser reaches the data port. */
-function dataUrl() {
-  const url = new URL(state.settings?.data_urls[0] ?? location.origin);
+async function dataUrl() {
+  const url = new URL((await settings()).data_urls[0] ?? location.origin);
   if (["0.0.0.0", "[::]"].includes(url.hostname)) url.hostname = location.hostname; // every address
   return url;
 }
 
+const late = [];
+const video = byId("watch-video");
 const stopButton = byId("watch-stop");
 const say = (text) => (byId("watch-said").textContent = text);
-byId("watch-path").addEventListener("focus", findManifests);
-byId("watch-form").addEventListener("submit", async (event) => {
-  event.preventDefault();
+
+function drawWatch() {
+  if (video.hidden) return;
+  const now = figures();
+  remember(late, now?.latest ?? null);
+  plot(byId("watch-late"), late);
+  byId("watch-figures").textContent = now
+    ? `Of the last ${counted(now.frames, "frame")} half are late by at most ${duration(now.p50)}, 95 of 100 by` +
+      ` ${duration(now.p95)}, all by ${duration(now.max)}. ${counted(now.stalls, "stall")},` +
+      ` ${counted(now.jumps, "jump")} to the edge.` +
+      (now.still ? ` The picture stands still for ${duration(now.still)}.` : "")
+    : "";
+}
+
+async function play(path) {
+  byId("watch-path").value = path;
+  video.hidden = byId("watch-shown").hidden = false;
+  late.length = 0;
   stopButton.disabled = false;
-  await watch(byId("watch-video"), byId("watch-path").value, dataUrl(), say);
-  stopButton.disabled = true;
+  if (await watch(video, path, dataUrl, say)) stopButton.disabled = true;
+}
+
+byId("watch-path").addEventListener("focus", findManifests);
+byId("watch-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  play(byId("watch-path").value);
 });
 stopButton.addEventListener("click", () => stop());
+
+/** The page as it was asked for with ?watch=PATH: a view of the picture, with everything else below. */
+function openWatchView(path) {
+  const section = byId("watch");
+  document.querySelector("main").prepend(section);
+  section.classList.add("wide");
+  document.title = `${path} - chunkstore`;
+  play(path);
+}
+
+const asked = new URLSearchParams(location.search).get("watch");
+if (asked) openWatchView(asked);
 start();
