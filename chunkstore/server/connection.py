@@ -110,6 +110,11 @@ class Connection:
             self._exchange.ending = self._expiry
         self._deadline_scope.cancel()
 
+    @property
+    def waits_for_client(self) -> bool:
+        """Its client must take bytes before it gets more."""
+        return self._expiry is Ending.STALLED and self.deadline_s < math.inf
+
     def end_when_idle(self) -> None:
         """The server drains: close now if no request has begun, else after its answer."""
         if self._exchange is None and not self.protocol.head_started:

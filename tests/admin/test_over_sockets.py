@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import socket
@@ -19,6 +20,7 @@ from chunkstore.client import Client, Url
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
 DEADLINE_S = 30
+NOBODY = {"connections": [], "count": 0}
 PUT = b"PUT /live/1.m4s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 
@@ -87,6 +89,26 @@ async def test_ages_and_connections() -> None:
             assert await sample(admin, "chunkstore_connections_total") == 2
             await put.send_all(b"0\r\n\r\n")
             assert await answer.body() == b""
+
+
+async def test_slow_are_those_that_wait_for_their_client() -> None:
+    async with serving() as (_, port, admin), await trio.open_tcp_stream("127.0.0.1", port) as put:
+        body = bytes(16 * 2**20)  # more than both ends' buffers take
+        await put.send_all(b"PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n" % len(body))
+        await put.send_all(body)
+        assert (await put.receive_some()).startswith(b"HTTP/1.1 201")
+        raw = trio.socket.socket()
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        with raw:
+            await raw.connect(("127.0.0.1", port))
+            assert json.loads((await get(admin, "/connections?slow"))[1]) == NOBODY
+            await raw.send(b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n")
+            while (found := json.loads((await get(admin, "/connections?slow"))[1])) == NOBODY:
+                pass
+            [row] = found["connections"]
+            assert (row["method"], row["path"], found["count"]) == ("GET", "/a", 1)
+            assert row["unsent_bytes"] > 0
+            assert json.loads((await get(admin, "/connections"))[1])["count"] == 2
 
 
 async def test_connections_beyond_the_limit(tmp_path: Path) -> None:

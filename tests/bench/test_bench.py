@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ import pytest
 from bench.__main__ import QUESTIONS
 from bench.build import NoCompilerError, build
 from bench.floor import frame, pattern
+from bench.observed import CONSOLE, upper_bound
 from bench.usage import family, is_running
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -68,6 +70,20 @@ def test_fanout_delivers_every_byte_of_ours_and_of_the_floor(tmp_path: Path) -> 
     assert ours["clean_ends"] == 16
     assert ours["writers_ok"] == 2
     assert ours["broken_boundaries"] == 0
+
+
+def test_observers_get_their_answers_and_readers_every_byte(tmp_path: Path) -> None:
+    flags = ("--writers", "2", "--readers", "8", "--seconds", "1.5", "--join", "0.2", "--runs", "1")
+    records = run("observed", *flags, out=tmp_path / "out")
+    assert [result["server"] for result in records["result"]] == ["ours", "ours, observed"]
+    assert records["verdict"][0]["holds"], records["verdict"]
+
+
+def test_observers_ask_for_what_a_console_asks_for() -> None:
+    page = (ROOT / "chunkstore/admin/page/source.js").read_text(encoding="utf-8")
+    assert [path for path in re.findall(r'ask\("([^"]+)"\)', page) if path != "/settings"] == [
+        *CONSOLE
+    ]
 
 
 def test_shapes_are_each_asked_beside_the_floor(tmp_path: Path) -> None:
@@ -308,3 +324,10 @@ def _families(process: subprocess.Popen[bytes]) -> Iterator[list[int]]:
     """The process and its descendants, again and again while it runs."""
     while process.poll() is None:
         yield family(process.pid)
+
+
+def test_the_upper_bound_of_a_mean_ratio() -> None:
+    assert upper_bound([1.5]) == math.inf
+    assert upper_bound([1.1, 1.1, 1.1]) == pytest.approx(1.1)
+    # By hand: mean of the logarithms 0, standard deviation ln 1.1, t of one degree 12.71.
+    assert upper_bound([1.1, 1 / 1.1]) == pytest.approx(1.1 ** (12.71))

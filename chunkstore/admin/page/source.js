@@ -95,7 +95,7 @@ function slowOf(rows) {
 async function look() {
   const [objects, connections, metrics] = await Promise.all([
     ask("/objects?open").then((answer) => answer.json()),
-    ask("/connections").then((answer) => answer.json()),
+    ask("/connections?slow").then((answer) => answer.json()),
     ask("/metrics").then((answer) => answer.text()),
   ]);
   await settings();
