@@ -77,7 +77,7 @@ class _Client(threading.Thread):
                         return
                 self.looks += 1
         except (OSError, http.client.HTTPException) as error:
-            self.fault = f"{self._paths[0]}: {error or type(error).__name__}"
+            self.fault = f"{self._paths[0]}: {str(error) or type(error).__name__}"
         finally:
             self._connection.close()
 
