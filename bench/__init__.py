@@ -7,6 +7,7 @@
     churn.py     does all stay right when readers and writers vanish? (`fanout --churn`)
     deletion.py  are readers cut when the object is deleted under them? (`fanout --delete`)
     tls.py       what does TLS cost a fan-out? (a client in Python)
+    proxies.py   what do nginx and Varnish in front cost in latency?
     complete.py  what does a GET of a complete object cost?
     ingest.py    what does a GiB cost on its way in?
     scale.py     does a reader cost the same among thousands?
@@ -17,6 +18,7 @@
 
     harness.py   servers by pid, the generators, flags, results, JSON lines
     interrupts.py Ctrl-C and SIGTERM, once and at the right moment
+    front.py     nginx or Varnish in front, with the settings that docs/ has for them
     contest.py   who takes part, in which turns, and what each found
     report.py    REPORT.md from the raw results: in short, what is lost, then all of it
     tables.py    raw results as cases and as tables

@@ -56,6 +56,7 @@ QUESTIONS: dict[str, tuple[str, str | None, str]] = {
     "deletion": ("fanout --delete", "", ""),
     "tls": ("tls", "--runs 1 --seconds 4", "--runs 3"),
     "observed": ("observed", "--runs 1 --seconds 3", ""),
+    "proxies": ("proxies", "--runs 1 --seconds 1 --join 0.5 --readers 200", ""),
     "complete": (
         "complete",
         "--runs 1 --seconds 3 --peers nginx?",

@@ -57,7 +57,7 @@ struct reader {
 static struct {
     long long port, writers, objects, readers, chunk, rate, seconds_ms, join_ms, churn_percent_s,
         kills_per_s, stalled, delete_at_ms, check_one_in, late_ms, lead_ms, settle_ms, seed, drain_ms, segment,
-        retry_ms, give_up_ms;
+        retry_ms, give_up_ms, writer_port;
     const char *host, *prefix;
 } option = {.objects = 32, .readers = 128, .chunk = 32768, .rate = 8, .seconds_ms = 30000, .join_ms = 2000,
             .check_one_in = 16, .late_ms = 500, .lead_ms = 500, .settle_ms = 300, .seed = 1, .writers = 1,
@@ -88,7 +88,7 @@ static struct {
     int *index, first, count; /* a ring: all pause equally long, so the first is due first */
 } paused;
 static int epoll, reader_total;
-static struct sockaddr_in server;
+static struct sockaddr_in server, writer_server; /* the same, or a proxy and the origin behind it */
 static unsigned char *scratch;
 static size_t scratch_bytes;
 static int64_t window_start_ns = FOREVER, window_end_ns = FOREVER;

@@ -15,7 +15,7 @@ static void writer_connect(int index) {
     struct object *object = &objects[index];
     object->state = O_CONNECTING;
     object->asks_write = true;
-    object->fd = connect_nowait(&server);
+    object->fd = connect_nowait(&writer_server);
     epoll_set(epoll, EPOLL_CTL_ADD, object->fd, EPOLLIN | EPOLLOUT, TAG(TAG_WRITER, index));
 }
 

@@ -189,6 +189,7 @@ static void prepare(void) {
     reader_total = (int)(option.objects * option.readers + option.stalled);
     descriptors_raise(reader_total + option.objects + 64);
     server = address_of(option.host, option.port);
+    writer_server = address_of(option.host, option.writer_port ? option.writer_port : option.port);
     epoll = epoll_create1(EPOLL_CLOEXEC);
     random_state = (uint64_t)option.seed;
     pattern_init((size_t)option.chunk);
@@ -222,6 +223,7 @@ int main(int argc, char **argv) {
     const struct option_row rows[] = {
         {"--host", NULL, &option.host},
         {"--port", &option.port, NULL},
+        {"--writer-port", &option.writer_port, NULL}, /* where objects are written, if elsewhere */
         {"--prefix", NULL, &option.prefix},
         {"--writers", &option.writers, NULL}, /* 0: the server makes its own objects (the floor) */
         {"--objects", &option.objects, NULL},

@@ -1,14 +1,17 @@
-"""What the README says about settings and commands is what the program does."""
+"""What README and docs/ say about settings and commands is what the program does."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
+
 from chunkstore.cli import cli
 from chunkstore.config import SETTINGS, Setting, format_value
 
-README = (Path(__file__).resolve().parent.parent / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def limits_row(setting: Setting) -> str:
@@ -34,3 +37,12 @@ def test_every_command_in_the_readme_exists() -> None:
     named = set(re.findall(r"chunkstore (\w+)(?= --|`| &)", README))
     assert named
     assert named <= set(cli.commands)
+
+
+@pytest.mark.parametrize(
+    "name", ["behind-varnish.toml", "varnish.vcl", "varnish.service.conf", "nginx.conf"]
+)
+def test_settings_of_proxies_are_shown_as_they_are_tested(name: str) -> None:
+    shown = (ROOT / "docs" / "behind-a-proxy.md").read_text(encoding="utf-8")
+    text = (ROOT / "packaging" / name).read_text(encoding="utf-8")
+    assert re.search(rf"^```\w+\n{re.escape(text)}```$", shown, re.MULTILINE)

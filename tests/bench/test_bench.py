@@ -19,9 +19,12 @@ from typing import Any
 import pytest
 
 from bench.__main__ import QUESTIONS
-from bench.build import NoCompilerError, build
+from bench.build import BenchError, NoCompilerError, build
 from bench.floor import frame, pattern
+from bench.front import FRONTS
+from bench.harness import JsonLines
 from bench.observed import CONSOLE, upper_bound
+from bench.proxies import contestants
 from bench.usage import family, is_running
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -161,6 +164,34 @@ def test_tls_holds_its_readers(tmp_path: Path) -> None:
     for result in (plain, sealed):
         assert result["figures"]["CPU s/GiB"] > 0
         assert not result["fault"]
+
+
+def test_proxies_pass_every_byte(tmp_path: Path) -> None:
+    for front in FRONTS.values():
+        if reason := front.missing():
+            pytest.skip(reason)
+    flags = ("--readers", "8", "--seconds", "1", "--join", "0.2", "--runs", "1")
+    reports = run("proxies", *flags, out=tmp_path / "out")["proxies"]
+    names = ["ours", "ours behind nginx", "ours behind varnish"]
+    assert [report["server"] for report in reports] == names
+    for report in reports:
+        assert_right(report)
+        assert report["delivered_bytes"] == report["expected_bytes"] > 0
+        assert report["first_byte"]["count"] == 8
+
+
+def test_a_missing_proxy_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.front.find_program", lambda name: None)
+    path = tmp_path / "out"
+    entered = contestants(None, ",".join(FRONTS), JsonLines(str(path)))
+    assert [contestant.name for contestant in entered] == ["ours"]
+    missing = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(one["kind"], one["server"]) for one in missing] == [
+        ("missing", "nginx"),
+        ("missing", "varnish"),
+    ]
+    with pytest.raises(BenchError, match="no proxy is called 'squid'"):
+        contestants(None, "squid", JsonLines(None))
 
 
 def test_memory_measures_slopes_and_paces(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ import pytest
 from tests.docs.pages import DOCS, PAGES, ROOT, anchors, links
 
 INDEX = DOCS / "README.md"
-COMING = {DOCS / "behind-a-proxy.md"}
-"""Linked to already: they are on their way."""
 
 
 def name_of(page: Path) -> str:
@@ -31,8 +29,6 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if re.match(r"https?://", link):
             continue
         path, anchor = target_of(page, link)
-        if path in COMING and not path.exists():
-            continue
         assert path.exists(), link
         assert path.is_relative_to(ROOT), link
         if anchor:

@@ -6,17 +6,19 @@ what the encoder sent, to the byte and to the chunk, whatever the origin made of
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
 import trio
 
+from bench.usage import family
 from tests.encoders.recording import Sent, parse
 
 pytest.importorskip("imageio_ffmpeg")
@@ -25,12 +27,15 @@ from chunkstore.client import Client, Url
 from chunkstore.demo.encoder import Encoder, EncoderError, ffmpeg_command
 
 __all__ = [
+    "LISTENING",
     "MPD_PATH",
+    "SERVE",
     "Relay",
     "client_of",
     "get",
     "read_segment",
     "real_encoder",
+    "running",
     "running_origin",
     "segment_path",
     "until_live",
@@ -38,6 +43,9 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 MPD_PATH = "/live/test.mpd"
+SERVE = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
+LISTENING = rb"listening on http://127\.0\.0\.1:(\d+)\n"
+STOP_S = 20.0
 SEEN_BYTES = 64 * 1024
 
 
@@ -53,28 +61,51 @@ def real_encoder(port: int, *, is_persistent: bool, seconds: int) -> Encoder:
 
 
 @asynccontextmanager
-async def running_origin(*options: str) -> AsyncIterator[int]:
-    """A `chunkstore serve` of its own, and its port; it must end well when told to."""
-    command = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
-    process = await trio.lowlevel.open_process(
-        [*command, "--log", "off", *options], stderr=subprocess.PIPE, cwd=ROOT
-    )
+async def running(
+    command: Sequence[str], ready: bytes, *, is_quiet: bool = True
+) -> AsyncIterator[list[int]]:
+    """A process that listens, until it is told to end; it must end well.
+
+    Args:
+        ready: a pattern of what it says on stderr once it listens; its groups are the ports.
+        is_quiet: it must say nothing after that.
+    """
+    process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE, cwd=ROOT)
     try:
         assert process.stderr is not None
         said = b""
-        while (match := re.search(rb"listening on http://127\.0\.0\.1:(\d+)\n", said)) is None:
+        while (match := re.search(ready, said)) is None:
             some = await process.stderr.receive_some()
-            assert some, f"serve ended before it listened: {said!r}"
+            assert some, f"it ended before it listened: {said!r}"
             said += some
-        yield int(match[1])
+        yield [int(port) for port in match.groups()]
         process.send_signal(signal.SIGTERM)
         said = b"".join([some async for some in process.stderr])
-        assert await process.wait() == 0
-        assert said == b"", "a fault of the server"
+        assert await process.wait() == 0, said
+        assert said == b"" or not is_quiet, "a fault of the server"
     finally:
         with trio.CancelScope(shield=True):
-            process.kill()
-            await process.wait()
+            await _end(process)
+
+
+async def _end(process: trio.Process) -> None:
+    """End it and what it started, by force if it doesn't."""
+    started = family(process.pid)[1:]
+    process.terminate()
+    with trio.move_on_after(STOP_S):
+        await process.wait()
+    process.kill()
+    await process.wait()
+    for pid in started:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+
+
+@asynccontextmanager
+async def running_origin(*options: str) -> AsyncIterator[int]:
+    """A `chunkstore serve` of its own, and its port."""
+    async with running([*SERVE, "--log", "off", *options], LISTENING) as (port,):
+        yield port
 
 
 class Relay:
