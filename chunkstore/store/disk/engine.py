@@ -202,7 +202,7 @@ class Engine:
                 data = self.read(f"upload {generation}", extent)
                 self._append_again(generation, extent, data)
         for key, tombstone in list(self.ledger.tombstones.items()):
-            if tombstone.volume == number and self.ledger.dead[key] - {number}:
+            if tombstone.volume == number and self.ledger.dead.get(key, set()) - {number}:
                 self._bury(key, tombstone.sequence)
         self.flush()
         self._unlink(volume)

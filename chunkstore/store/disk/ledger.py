@@ -8,8 +8,9 @@ sequence, and of two that are the same the later copy is as good.
     settle                   the scan is over: what nobody committed is forgotten
     forget                   a volume is gone
 
-A *dead* commit is one that lost to a higher sequence, and still lies in some volume. As long as one
-does, its name's tombstone must be kept: without it, a scan would bring the object back.
+A *dead* commit is one that lost to a higher sequence, or to the copy that compaction wrote of it,
+and still lies in some volume. As long as one does, its name's tombstone must be kept: without it, a
+scan would bring the object back.
 """
 
 from __future__ import annotations
@@ -141,6 +142,7 @@ class Ledger:
             self.touched.add(stored.generation)
             self._enter(key, stored)
         elif current.sequence == stored.sequence:  # written again by compaction
+            self._bury(key, current)
             self.live_bytes[current.commit_volume] -= current.commit_bytes
             current.commit_volume, current.commit_bytes = stored.commit_volume, stored.commit_bytes
             self.live_bytes[current.commit_volume] += current.commit_bytes
@@ -174,8 +176,7 @@ class Ledger:
         """A scan is over: no upload survived it, and tombstones of nothing aren't needed."""
         for generation in list(self.open):
             self.abandon(generation)
-        for key in [key for key in self.tombstones if key not in self.dead]:
-            self._untomb(key)
+        self._untomb_needless()
 
     def forget(self, volume: int) -> None:
         """A volume is gone, and nothing in it was needed."""
@@ -186,7 +187,7 @@ class Ledger:
                 self.dead[key] = left
             else:
                 del self.dead[key]
-                self._untomb(key)
+        self._untomb_needless()
         self.live_bytes.pop(volume, None)
 
     def needed_in(self, volume: int) -> Iterator[tuple[str, Stored]]:
@@ -264,9 +265,9 @@ class Ledger:
         self.dead[key] = self.dead.get(key, frozenset()) | {stored.commit_volume}
         self.touched.add(key)
 
-    def _untomb(self, key: str) -> None:
-        tombstone = self.tombstones.pop(key, None)
-        if tombstone is not None:
+    def _untomb_needless(self) -> None:
+        for key in [key for key in self.tombstones if key not in self.dead]:
+            tombstone = self.tombstones.pop(key)
             self.live_bytes[tombstone.volume] -= tombstone.record_bytes
             self.touched.add(key)
 

@@ -11,16 +11,17 @@ import pytest
 
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.engine import Engine
-from chunkstore.store.disk.files import Buffer, Files
+from chunkstore.store.disk.files import Buffer
 from chunkstore.store.disk.index import Index
+from tests.store.disk.faults import Faults
 from tests.store.disk.load import OWN_AFTER_BYTES, VOLUME_BYTES, content_of, open_engine
 
 FULL = OSError(errno.ENOSPC, "no space left on device")
 BROKEN = OSError(errno.EIO, "input/output error")
 
 
-class FaultyFiles(Files):
-    """A file system that fails when told to.
+class FaultyFiles(Faults):
+    """Fails when told to.
 
     Attributes:
         write_error: raised by each write, behind the first half of it.
@@ -28,6 +29,7 @@ class FaultyFiles(Files):
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.write_error: OSError | None = None
         self.sync_error: OSError | None = None
         self.sync_count = 0
@@ -77,6 +79,10 @@ class Bench:
     def restart(self) -> None:
         """Kill, and start."""
         self.kill()
+        self.start()
+
+    def start(self) -> None:
+        """On what is there."""
         self.files = FaultyFiles()
         self.data, self.engine = open_engine(self.folder, self.files)
 

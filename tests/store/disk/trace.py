@@ -21,7 +21,8 @@ PAGE_BYTES = 512
 
 @dataclass(frozen=True)
 class Operation:
-    """One thing that was done: "create", "write", "truncate", "sync", "unlink", "sync_folder".
+    """One thing that was done: "create", "write", "truncate", "sync", "unlink", "sync_folder"; or
+    "lost": a sync failed, and what it was for is there in part, and never will be more.
 
     Attributes:
         name: of the file; empty for the folder.
@@ -92,6 +93,10 @@ def crash(trace: Sequence[Operation], folder: Path, chance: random.Random) -> No
                 files[one.name].volatile.append(one)
             case "sync":
                 _apply_all(files[one.name])
+            case "lost":
+                file = files[one.name]
+                file.durable = bytearray(_content(file, chance))
+                file.volatile.clear()
             case "unlink":
                 files[one.name].is_unlinked = True
             case "sync_folder":
