@@ -9,13 +9,21 @@ from __future__ import annotations
 import errno
 import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.files import Buffer, Files
 from chunkstore.store.disk.ledger import Extent, Stored, Tombstone
-from chunkstore.store.disk.record import HEADER_BYTES, PAYLOAD_BYTES, Kind, Named, checksum
+from chunkstore.store.disk.record import (
+    HEAD_BYTES,
+    HEADER_BYTES,
+    PAYLOAD_BYTES,
+    Kind,
+    Named,
+    checksum,
+)
 from chunkstore.store.disk.start import start
 from chunkstore.store.disk.volume import OWN, Volume, volume_name
 
@@ -60,7 +68,9 @@ class Engine:
         self._index, self._volumes = found.index, found.volumes
         self._sequence = found.sequence
         self.index_error = ""
-        self._unsynced: list[Callable[[], None]] = []  # to be told to the ledger
+        self._unsynced: list[tuple[int, Callable[[], None]]] = []  # upload or 0, what to tell
+        self._broken: set[int] = set()  # uploads that lost a run to a sync that failed
+        self._failure: OSError | None = None  # of a sync, not told by `flush` so far
         self._active = found.active or self._create(self._next_number())
         self._save()
 
@@ -80,6 +90,7 @@ class Engine:
         Raises:
             OSError: it isn't stored; the upload can't become complete.
         """
+        self._check(generation)
         data = b"".join(pieces)
         assert 0 < len(data) <= PAYLOAD_BYTES
         if offset >= self._own_after_bytes:
@@ -91,7 +102,7 @@ class Engine:
             Kind.RUN, [data], crc, sequence=generation, generation=generation, offset=offset
         )
         extent = Extent(offset, volume.number, position, len(data), crc)
-        self._unsynced.append(partial(self.ledger.run, generation, extent))
+        self._unsynced.append((generation, partial(self.ledger.run, generation, extent)))
 
     def commit(self, generation: int, key: str, size_bytes: int, facts: bytes) -> None:
         """The upload is whole: it becomes what `key` has, at the next `flush`.
@@ -99,6 +110,7 @@ class Engine:
         Raises:
             OSError: it doesn't.
         """
+        self._check(generation)
         own = self._volumes.get(OWN + generation)
         if own is not None:
             own.sync()
@@ -120,11 +132,11 @@ class Engine:
         )
         record_bytes = HEADER_BYTES + len(payload)
         stored = Stored(sequence, generation, size_bytes, facts, volume.number, record_bytes)
-        self._unsynced.append(partial(self.ledger.commit, key, stored))
+        self._unsynced.append((generation, partial(self.ledger.commit, key, stored)))
 
     def abandon(self, generation: int) -> None:
         """The upload won't become complete: what it stored is garbage."""
-        self._unsynced.append(partial(self.ledger.abandon, generation))
+        self._unsynced.append((generation, partial(self.ledger.abandon, generation)))
 
     def delete(self, key: str) -> None:
         """All that was committed under `key` goes, at the next `flush`.
@@ -140,14 +152,23 @@ class Engine:
         volume = self._with_room(len(payload))
         volume.append(Kind.TOMBSTONE, [payload], checksum(payload), sequence=sequence)
         tombstone = Tombstone(sequence, volume.number, HEADER_BYTES + len(payload))
-        self._unsynced.append(partial(self.ledger.tombstone, key, tombstone))
+        self._unsynced.append((0, partial(self.ledger.tombstone, key, tombstone)))
 
     def flush(self) -> None:
         """Make all of it durable; then the ledger and the index know it.
 
         Raises:
-            OSError: nothing since the last one counts; the next append begins another volume.
+            OSError: nothing since the last one is to be acknowledged, whichever call it was whose
+                sync failed; uploads that lost a run by it can't become complete.
         """
+        try:
+            self._flush()
+            if self._failure is not None:
+                raise self._failure
+        finally:
+            self._failure = None
+
+    def _flush(self) -> None:
         self._sync()
         self._drop_dead_files()
         self._save()
@@ -189,7 +210,7 @@ class Engine:
         """
         volume = self._volumes[number]
         assert volume is not self._active
-        self.flush()
+        self._flush()
         for key, stored in list(self.ledger.needed_in(number)):
             for extent in stored.extents:
                 if extent.volume == number:
@@ -204,7 +225,7 @@ class Engine:
         for key, tombstone in list(self.ledger.tombstones.items()):
             if tombstone.volume == number and self.ledger.dead.get(key, set()) - {number}:
                 self._bury(key, tombstone.sequence)
-        self.flush()
+        self._sync()
         self._unlink(volume)
         # Only now: as long as the volume may come back, its dead need their tombstones.
         self.ledger.forget(number)
@@ -221,7 +242,7 @@ class Engine:
             offset=extent.offset,
         )
         moved = extent._replace(volume=volume.number, position=position)
-        self._unsynced.append(partial(self.ledger.run, generation, moved))
+        self._unsynced.append((0, partial(self.ledger.run, generation, moved)))
 
     def close(self) -> None:
         """Flush, leave a mark that says how far all is durable, and give the files back.
@@ -232,7 +253,8 @@ class Engine:
         try:
             self.flush()
             if not self._active.is_frozen:
-                self._mark()
+                with suppress(OSError):  # a hint, for which a full disk has no room
+                    self._mark()
             self._sync()
             self._save()
         finally:
@@ -256,8 +278,11 @@ class Engine:
         needed = self._active.end + HEADER_BYTES + payload_bytes
         if self._active.is_frozen or needed > self._volume_bytes:
             self._sync()  # what is in the next one may rely on all that is in this one
-            before, self._active = self._active, self._create(self._next_number())
-            self._mark(before.number, before.synced_bytes)
+            self._active.cut(self._active.synced_bytes)  # and on its size: no half record is left
+            self._active = self._create(self._next_number())
+        if self._active.end == HEAD_BYTES:
+            before = max((one for one in self._volumes if one < self._active.number), default=0)
+            self._mark(before, self._volumes[before].synced_bytes if before else 0)
         return self._active
 
     def _mark(self, number: int = 0, durable_bytes: int = 0) -> None:
@@ -266,28 +291,43 @@ class Engine:
         self._active.append(Kind.MARK, [], checksum(b""), **facts)
 
     def _own(self, generation: int) -> Volume:
-        volume = self._volumes.get(OWN + generation) or self._create(OWN + generation)
-        if volume.is_frozen:
-            raise OSError(errno.EIO, "a sync of it failed", str(volume.path))
-        return volume
+        return self._volumes.get(OWN + generation) or self._create(OWN + generation)
+
+    def _check(self, generation: int) -> None:
+        own = self._volumes.get(OWN + generation)
+        if generation in self._broken or (own is not None and own.is_frozen):
+            raise OSError(errno.EIO, "a sync failed, and bytes of the upload may be lost")
 
     def _sync(self) -> None:
         told, self._unsynced = self._unsynced, []
-        for volume in self._volumes.values():
-            if not volume.is_frozen:
-                volume.sync()
-        for tell in told:
+        try:
+            if self._active.is_frozen:  # or what was taken back might count at the next start
+                self._active.cut(self._active.synced_bytes)
+            for volume in self._volumes.values():
+                if volume is not self._active and not volume.is_frozen:
+                    volume.sync()
+            if not self._active.is_frozen:
+                self._active.sync()  # last, since it has the commits: all counts, or nothing
+        except OSError as error:
+            self._active.is_frozen, self._failure = True, error
+            for generation in {one for one, _ in told if one}:
+                self._broken.add(generation)
+                self.ledger.abandon(generation)
+            raise
+        for _, tell in told:
             tell()
 
     def _drop_dead_files(self) -> None:
-        """Files of their own whose object is gone, or whose upload is."""
+        """Files of their own whose object is gone, or whose upload is; what can't go now, later."""
         for number in [one for one in self._volumes if one >= OWN]:
             if not self.ledger.has_generation(number - OWN):
-                self._unlink(self._volumes[number])
-                self.ledger.forget(number)
+                with suppress(OSError):
+                    self._unlink(self._volumes[number])
+                    self.ledger.forget(number)
 
     def _unlink(self, volume: Volume) -> None:
-        self._files.unlink(volume.path)
+        with suppress(FileNotFoundError):  # it went, and the folder's sync failed
+            self._files.unlink(volume.path)
         self._files.sync_folder(self._data.volumes)
         del self._volumes[volume.number]
         volume.close()

@@ -69,9 +69,11 @@ def start(data: DataDir, files: Files) -> Started:
         for number in sorted(one for one in names if one is not None)
     }
     shared = [number for number in volumes if number < OWN]
+    # Those behind it have nothing: whether they were begun at all, nobody knows.
+    last = max((one for one in shared if volumes[one].size_bytes > HEAD_BYTES), default=0)
     for number, following in zip_longest(shared, shared[1:]):
         durable = None
-        if following is not None:  # it was synced before that one was begun, or given up
+        if following is not None and number < last:  # it was synced before that one was begun
             durable = volumes[following].bytes_of(number) or volumes[number].size_bytes
         highest = _catch_up(ledger, volumes[number], known.get(number, 0), durable, report)
         sequence = max(sequence, highest)
