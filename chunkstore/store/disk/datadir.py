@@ -59,7 +59,7 @@ class DataDir:
     def _read_format(self) -> bytes | None:
         """Its id; None if it is empty."""
         try:
-            text = (self._folder / _FORMAT_NAME).read_text(encoding="utf-8")
+            text = (self._folder / _FORMAT_NAME).read_bytes()
         except FileNotFoundError:
             # What was begun and not finished was never used.
             strangers = set(os.listdir(self._folder)) - {_LOCK_NAME, _VOLUMES_NAME, _PART_NAME}

@@ -47,28 +47,37 @@ class Index:
     """The file; for one thread.
 
     Args:
-        path: of the database; made if it isn't there.
+        path: of the database, made if it isn't there; None: in memory, for want of a better place.
     Raises:
         IndexDamagedError: it is no database, or one of another version.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         try:
-            self._database = sqlite3.connect(path, isolation_level=None)
-            # In a write-ahead log, so that a commit needs no sync: it may be lost, never torn.
-            self._database.execute("PRAGMA journal_mode = WAL")
-            self._database.execute("PRAGMA synchronous = NORMAL")
-            [version] = self._database.execute("PRAGMA user_version").fetchone()
-            if version not in (0, _VERSION):
-                raise IndexDamagedError(f"version {version}, not {_VERSION}")
-            self._database.execute(f"PRAGMA user_version = {_VERSION}")
-            self._database.execute(
-                "CREATE TABLE IF NOT EXISTS rows (room INTEGER, name TEXT, value BLOB,"
-                " PRIMARY KEY (room, name)) WITHOUT ROWID"
-            )
+            self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self._database.close()
+                raise
         except _DAMAGE as error:
             raise IndexDamagedError(str(error)) from error
         self._sum = self._count = 0  # of all rows' checksums, and how many there are
+        self._ends: dict[int, int] = {}  # of the volumes, as the rows have them
+
+    def _prepare(self) -> None:
+        # In a write-ahead log, so that a commit needs no sync: it may be lost, never torn.
+        self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA synchronous = NORMAL")
+        [version] = self._database.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _VERSION):
+            raise IndexDamagedError(f"version {version}, not {_VERSION}")
+        self._database.execute(f"PRAGMA user_version = {_VERSION}")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS rows (room INTEGER, name TEXT, value BLOB,"
+            " PRIMARY KEY (room, name)) WITHOUT ROWID"
+        )
+        self._database.execute("PRAGMA busy_timeout = 0")  # who has it may keep it
 
     @staticmethod
     def remove(path: Path) -> None:
@@ -113,6 +122,7 @@ class Index:
                     digest = value
         if _DIGEST.unpack(digest) != (self._sum, self._count):
             raise IndexDamagedError("rows are missing, or too many")
+        self._ends = dict(known)
         ledger.touched.clear()
         return known, sequence
 
@@ -144,10 +154,9 @@ class Index:
             for touched in ledger.touched:
                 for room, value in _values(ledger, touched):
                     self._put(room, str(touched), value)
-            known = self._database.execute("SELECT name FROM rows WHERE room = ?", [_Room.VOLUME])
-            for name in {int(name) for (name,) in known.fetchall()} - volumes.keys():
-                self._put(_Room.VOLUME, str(name), None)
-            for number, end in volumes.items():
+            for number in self._ends.keys() - volumes.keys():
+                self._put(_Room.VOLUME, str(number), None)
+            for number, end in volumes.items() - self._ends.items():
                 self._put(_Room.VOLUME, str(number), _NUMBER.pack(end))
             self._put(_Room.STATE, "sequence", _NUMBER.pack(sequence))
             digest = _checked(*_DIGEST_ROW, _DIGEST.pack(self._sum, self._count))
@@ -158,6 +167,7 @@ class Index:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
+        self._ends = dict(volumes)
         ledger.touched.clear()
 
     def _put(self, room: _Room, name: str, value: bytes | None) -> None:

@@ -105,7 +105,11 @@ def _open_index(data: DataDir, report: Report) -> tuple[Ledger, Index, dict[int,
     except IndexDamagedError as error:
         report.rebuilt = str(error)
     Index.remove(data.index)
-    return Ledger(), Index(data.index), {}, 0
+    try:
+        index = Index(data.index)
+    except IndexDamagedError:  # a full disk keeps nobody from being served
+        index = Index(None)
+    return Ledger(), index, {}, 0
 
 
 def _catch_up(

@@ -61,6 +61,10 @@ def damaged(folder: Path) -> None:
     (folder / "chunkstore.json").write_text('{"format": 1, "id": "0')
 
 
+def no_text(folder: Path) -> None:
+    (folder / "chunkstore.json").write_bytes(b'{"format": 1, "id": "\xff"}')
+
+
 def short_id(folder: Path) -> None:
     (folder / "chunkstore.json").write_text('{"format": 1, "id": "00"}')
 
@@ -76,6 +80,7 @@ def headless(folder: Path) -> None:
         (stranger, "not empty, and no data dir: it has 'letter.txt'"),
         (newer, "its format is 2, and this program knows 1"),
         (damaged, "chunkstore.json is damaged"),
+        (no_text, "chunkstore.json is damaged"),
         (short_id, "chunkstore.json is damaged"),
         (headless, "chunkstore.json is missing, but there are volumes"),
     ],

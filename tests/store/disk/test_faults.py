@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -264,3 +266,43 @@ def test_each_volume_says_how_far_the_sequence_was(bench: Bench) -> None:
     bench.engine.compact(1)
     lose_index(bench)
     assert bench.engine._sequence >= sequence - 6
+
+
+# --- the index -----------------------------------------------------------------------------------
+
+
+def test_an_index_that_another_has_locked_keeps_nobody_waiting(bench: Bench) -> None:
+    other = sqlite3.connect(bench.data.index, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    began = time.monotonic()
+    bench.put("/a", b"one")
+    bench.engine.flush()
+    assert time.monotonic() - began < 1
+    assert "locked" in bench.engine.index_error
+    other.close()
+    bench.engine.flush()
+    assert not bench.engine.index_error
+
+
+def test_a_disk_without_room_for_the_index_is_served(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.put("/a", b"one")
+    bench.engine.flush()
+    connect = sqlite3.connect
+
+    def connect_to(path: object, *, isolation_level: None) -> sqlite3.Connection:
+        if path != ":memory:":
+            raise sqlite3.OperationalError("database or disk is full")
+        return connect(":memory:", isolation_level=isolation_level)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect_to)
+        bench.restart()
+    assert bench.contents() == {"/a": b"one"}
+    assert bench.engine.report.rebuilt == "database or disk is full"
+    bench.engine.delete("/a")
+    bench.put("/b", b"two")
+    bench.engine.flush()
+    bench.restart()
+    assert bench.contents() == {"/b": b"two"}
