@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Lock
 
 from chunkstore.store.disk.files import Buffer, Files
 from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Header, Kind, VolumeHead
@@ -41,7 +42,7 @@ class Volume:
 
     Attributes:
         is_frozen: a sync failed: what was written since the last one may never be durable, so
-            nothing more is.
+            nothing more is written.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class Volume:
         self.end = end
         self.synced_bytes = synced_bytes
         self.is_frozen = False
+        self._lock = Lock()
+        self._users = 1  # of the descriptor: who opened it, and readers
 
     @classmethod
     def create(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
@@ -93,12 +96,26 @@ class Volume:
         return self._files.size(self._fd)
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back, as soon as nobody reads."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
         self._files.close(self._fd)
 
     def read(self, size: int, position: int) -> bytes:
-        """At most `size` bytes from `position` on; fewer only where the file ends."""
-        return self._files.read(self._fd, size, position)
+        """At most `size` bytes from `position` on; fewer only where the file ends, or is closed.
+
+        Any thread may ask: the descriptor isn't another file's before it is done.
+        """
+        with self._lock:
+            if not self._users:
+                return b""
+            self._users += 1
+        try:
+            return self._files.read(self._fd, size, position)
+        finally:
+            self.close()
 
     def scan(self, start: int, durable_bytes: int | None) -> Scan:
         """Look for records from `start` on; those behind what is durable don't count.

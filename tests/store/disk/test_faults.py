@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -306,3 +308,40 @@ def test_a_disk_without_room_for_the_index_is_served(
     bench.engine.flush()
     bench.restart()
     assert bench.contents() == {"/b": b"two"}
+
+
+# --- readers -------------------------------------------------------------------------------------
+
+
+def test_a_reader_keeps_the_file_that_it_reads(bench: Bench) -> None:
+    for _ in range(2):
+        fill(bench)
+    extent = bench.engine.ledger.objects["/fill0"].extents[0]
+    for number in range(6):
+        bench.put(f"/{number}", b"x" * 900)
+    is_reading, may_read = threading.Event(), threading.Event()
+
+    def before(kind: str, name: str) -> None:
+        if kind == "read" and threading.current_thread() is reader:
+            is_reading.set()
+            may_read.wait()
+
+    found: list[object] = []
+
+    def read() -> None:
+        try:
+            found.append(bench.engine.read("/fill0", extent))
+        except (OSError, DamagedError) as error:
+            found.append(error)
+
+    reader = threading.Thread(target=read)
+    bench.files.before = before
+    reader.start()
+    is_reading.wait()
+    bench.engine.compact(extent.volume)
+    fds = [os.open(bench.folder / "chunkstore.json", os.O_RDONLY) for _ in range(3)]
+    may_read.set()
+    reader.join()
+    for fd in fds:
+        os.close(fd)
+    assert found == [b"x" * 900]
