@@ -1,7 +1,8 @@
 """One thread's work on a data dir: append, sync together, and only then believe it.
 
-Blocking and for one thread, `read` apart. What is appended counts once `flush` returns: until then
-the ledger doesn't know of it, so a sync that fails leaves nothing to take back.
+Blocking and for one thread, `read` apart. What is appended counts once it is synced: until then the
+ledger doesn't know of it. What a sync fails for is cut off before anything else is done, so that no
+start finds what nobody here knows.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class Engine:
         OSError: it can't be read or written.
 
     Attributes:
-        ledger: what is there; changed by `flush` alone.
+        ledger: what is there; changed by this thread, behind a sync.
         report: what the start found.
         index_error: why the index couldn't be written the last time; empty: it could.
     """
@@ -310,6 +311,8 @@ class Engine:
                 self._active.sync()  # last, since it has the commits: all counts, or nothing
         except OSError as error:
             self._active.is_frozen, self._failure = True, error
+            with suppress(OSError):  # if not now, then before anything else is done
+                self._active.cut(self._active.synced_bytes)
             for generation in {one for one, _ in told if one}:
                 self._broken.add(generation)
                 self.ledger.abandon(generation)

@@ -100,6 +100,18 @@ def test_what_a_sync_failed_for_does_not_count_later(bench: Bench) -> None:
     assert not bench.engine.report.damages
 
 
+def test_what_a_sync_failed_for_is_taken_back_at_once(bench: Bench) -> None:
+    """The system has it in memory, and believes it to be on the disk: so would a start."""
+    bench.put("/a", b"one")
+    bench.engine.flush()
+    bench.put("/a", b"two")
+    bench.files.sync_error = BROKEN
+    with pytest.raises(OSError, match="input/output"):
+        bench.engine.flush()
+    bench.restart()
+    assert bench.contents() == {"/a": b"one"}
+
+
 def test_a_file_of_its_own_that_fails_takes_the_others_of_its_flush_back(bench: Bench) -> None:
     bench.put("/a", b"one")
     bench.engine.flush()
