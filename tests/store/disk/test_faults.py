@@ -177,6 +177,14 @@ def test_a_volume_whose_making_failed_may_come_back(bench: Bench) -> None:
     assert not bench.engine.report.damages
 
 
+def test_a_volume_of_which_there_is_a_name_alone_is_no_damage(bench: Bench) -> None:
+    bench.kill()
+    (bench.folder / "volumes" / "00000002.vol").write_bytes(b"")
+    bench.start()
+    bench.restart()
+    assert not bench.engine.report.damages
+
+
 def test_a_folder_whose_sync_failed_does_not_stop_what_follows(bench: Bench) -> None:
     bench.put("/large", bytes(OWN_AFTER_BYTES + 1000))
     bench.engine.flush()
