@@ -72,7 +72,9 @@ class Engine:
         self._unsynced: list[tuple[int, Callable[[], None]]] = []  # upload or 0, what to tell
         self._broken: set[int] = set()  # uploads that lost a run to a sync that failed
         self._failure: OSError | None = None  # of a sync, not told by `flush` so far
-        self._active = found.active or self._create(self._next_number())
+        # The highest is never unlinked, so no number comes twice.
+        self._number = max((one for one in self._volumes if one < OWN), default=0)
+        self._active = found.active or self._create_next()
         self._save()
 
     # --- uploads -------------------------------------------------------------------------------
@@ -265,9 +267,9 @@ class Engine:
 
     # --- inside --------------------------------------------------------------------------------
 
-    def _next_number(self) -> int:
-        # The highest is never unlinked, so no number comes twice.
-        return max((number for number in self._volumes if number < OWN), default=0) + 1
+    def _create_next(self) -> Volume:
+        self._number += 1  # whatever comes of it: a name may be left, and hinder another attempt
+        return self._create(self._number)
 
     def _create(self, number: int) -> Volume:
         volume = Volume.create(self._files, self._data.volumes, self._data.dir_id, number)
@@ -280,7 +282,7 @@ class Engine:
         if self._active.is_frozen or needed > self._volume_bytes:
             self._sync()  # what is in the next one may rely on all that is in this one
             self._active.cut(self._active.synced_bytes)  # and on its size: no half record is left
-            self._active = self._create(self._next_number())
+            self._active = self._create_next()
         if self._active.end == HEAD_BYTES:
             before = max((one for one in self._volumes if one < self._active.number), default=0)
             self._mark(before, self._volumes[before].synced_bytes if before else 0)

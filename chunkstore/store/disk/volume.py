@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 
@@ -74,7 +75,8 @@ class Volume:
             files.sync_folder(folder)
         except OSError:
             files.close(fd)
-            files.unlink(path)
+            with suppress(OSError):
+                files.unlink(path)
             raise
         return cls(files, path, fd, head, HEAD_BYTES, HEAD_BYTES)
 

@@ -177,6 +177,24 @@ def test_a_volume_whose_making_failed_may_come_back(bench: Bench) -> None:
     assert not bench.engine.report.damages
 
 
+def test_a_name_that_is_left_over_hinders_nobody(bench: Bench) -> None:
+    fill(bench)
+    bench.put("/a", b"x" * 100)
+
+    def before(kind: str, name: str) -> None:
+        if (kind == "sync" and name == "00000002.vol") or kind == "unlink":
+            raise BROKEN
+
+    bench.files.before = before
+    with pytest.raises(OSError, match="input/output"):
+        bench.put("/b", b"x" * 900)
+    bench.put("/b", b"x" * 900)
+    bench.engine.flush()
+    bench.restart()
+    assert {"/a", "/b"} <= bench.contents().keys()
+    assert not bench.engine.report.damages
+
+
 def test_a_volume_of_which_there_is_a_name_alone_is_no_damage(bench: Bench) -> None:
     bench.kill()
     (bench.folder / "volumes" / "00000002.vol").write_bytes(b"")
