@@ -8,6 +8,8 @@
         RemoteProtocolError(status)   the peer broke HTTP: answer and close
       StoreError
         CapacityError(needed_bytes, free_bytes)
+        DamagedError(key, where)      bytes on disk are not what was written
+        DataDirError(folder, detail)  the folder can't be used as a data dir
       FetchError(detail)              a request of ours to another server failed
         ConnectError                  there was no connection to ask on
         CutError                      the connection ended before the answer did
@@ -24,12 +26,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import PurePath
 
 __all__ = [
     "CapacityError",
     "ChunkstoreError",
     "ConnectError",
     "CutError",
+    "DamagedError",
+    "DataDirError",
     "FetchError",
     "LocalProtocolError",
     "PathError",
@@ -91,6 +96,34 @@ class CapacityError(StoreError):
         super().__init__(f"{needed_bytes} bytes needed, {free_bytes} bytes free")
         self.needed_bytes = needed_bytes
         self.free_bytes = free_bytes
+
+
+class DamagedError(StoreError):
+    """Bytes on disk are not what was written there.
+
+    Args:
+        key: the object that has them.
+        where: volume and position.
+    """
+
+    def __init__(self, key: str, where: str) -> None:
+        super().__init__(f"{key} is damaged: {where}")
+        self.key = key
+        self.where = where
+
+
+class DataDirError(StoreError):
+    """A folder can't be used as a data dir; nothing in it was touched.
+
+    Args:
+        folder: its path.
+        detail: why not.
+    """
+
+    def __init__(self, folder: PurePath, detail: str) -> None:
+        super().__init__(f"{folder}: {detail}")
+        self.folder = folder
+        self.detail = detail
 
 
 class FetchError(ChunkstoreError):

@@ -1,0 +1,91 @@
+"""Every syscall that touches the volumes, so that tests can record, cut and fail them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+__all__ = ["Buffer", "Files"]
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+
+_PIECES_MAX = 512
+"""Buffers in one write: below every system's IOV_MAX (1024 on Linux)."""
+
+
+class Files:
+    """The file system. Every method blocks, and raises OSError as the system does."""
+
+    def create(self, path: Path) -> int:
+        """A new file, which must not exist yet; its descriptor.
+
+        It is durable once it is synced and its folder, too.
+        """
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+
+    def open(self, path: Path) -> int:
+        """An existing file, to read and write; its descriptor."""
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+
+    def close(self, fd: int) -> None:
+        """Give the descriptor back."""
+        os.close(fd)
+
+    def write(self, fd: int, pieces: Sequence[Buffer], position: int) -> None:
+        """Write all of `pieces` behind each other, from `position` on.
+
+        Raises:
+            OSError: an unknown part of it was written.
+        """
+        left = list(pieces)
+        while left:
+            written = os.pwritev(fd, left[:_PIECES_MAX], position)
+            position += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if written:
+                left[0] = memoryview(left[0])[written:]
+
+    def read(self, fd: int, size: int, position: int) -> bytes:
+        """At most `size` bytes from `position` on; fewer only where the file ends."""
+        data = os.pread(fd, size, position)
+        while len(data) < size:
+            more = os.pread(fd, size - len(data), position + len(data))
+            if not more:
+                break
+            data += more
+        return data
+
+    def size(self, fd: int) -> int:
+        """Of the file, in bytes."""
+        return os.fstat(fd).st_size
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Cut the file; durable once it is synced."""
+        os.ftruncate(fd, size)
+
+    def sync(self, fd: int) -> None:
+        """Wait until what was written is durable, and the size with it.
+
+        Raises:
+            OSError: it may never be; asking again would say nothing (the system forgets).
+        """
+        os.fdatasync(fd)
+
+    def names(self, folder: Path) -> list[str]:
+        """What lies in a folder."""
+        return sorted(os.listdir(folder))
+
+    def unlink(self, path: Path) -> None:
+        """Take a name away; durable once the folder is synced."""
+        os.unlink(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Wait until the folder's names are durable."""
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)

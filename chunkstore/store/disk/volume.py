@@ -1,0 +1,191 @@
+"""One append-only file of records."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+from chunkstore.store.disk.files import Buffer, Files
+from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Header, Kind, VolumeHead
+from chunkstore.store.disk.scan import Scan
+
+__all__ = ["OWN", "Volume", "number_of", "volume_name"]
+
+OWN = 1 << 48
+"""Numbers from here on: a file of one object's own; below it is the object's generation."""
+
+
+def volume_name(number: int) -> str:
+    """The name of a volume's file."""
+    return f"own-{number - OWN}.vol" if number >= OWN else f"{number:08}.vol"
+
+
+def number_of(name: str) -> int | None:
+    """The number of the volume with such a file name; None: no volume is called so."""
+    digits = name.removesuffix(".vol").removeprefix("own-")
+    if not (digits.isascii() and digits.isdigit()):
+        return None
+    number = int(digits) + (OWN if name.startswith("own-") else 0)
+    return number if volume_name(number) == name else None
+
+
+class Volume:
+    """A volume's file; one thread appends, any may read what it appended.
+
+    Args:
+        files: the file system.
+        fd: open for reading and writing; given back by `close`.
+        head: of the volume.
+        end: where the next record goes.
+        synced_bytes: so much is durable.
+
+    Attributes:
+        is_frozen: a sync failed: what was written since the last one may never be durable, so
+            nothing more is written.
+    """
+
+    def __init__(
+        self, files: Files, path: Path, fd: int, head: VolumeHead, end: int, synced_bytes: int
+    ) -> None:
+        self._files = files
+        self.path = path
+        self._fd = fd
+        self._head = head
+        self.end = end
+        self.synced_bytes = synced_bytes
+        self.is_frozen = False
+        self._lock = Lock()
+        self._users = 1  # of the descriptor: who opened it, and readers
+
+    @classmethod
+    def create(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
+        """A new volume, durable with its name before anything is appended.
+
+        Raises:
+            OSError: as the file system says; what was made of it is taken back if that can be.
+        """
+        path = folder / volume_name(number)
+        head = VolumeHead(dir_id, number)
+        fd = files.create(path)
+        try:
+            files.write(fd, [head.encode()], 0)
+            files.sync(fd)
+            files.sync_folder(folder)
+        except OSError:
+            files.close(fd)
+            with suppress(OSError):
+                files.unlink(path)
+            raise
+        return cls(files, path, fd, head, HEAD_BYTES, HEAD_BYTES)
+
+    @classmethod
+    def open(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
+        """An existing one, nothing of it known: `scan` it before appending."""
+        path = folder / volume_name(number)
+        head = VolumeHead(dir_id, number)
+        return cls(files, path, files.open(path), head, HEAD_BYTES, 0)
+
+    @property
+    def number(self) -> int:
+        """Its own, never used again."""
+        return self._head.number
+
+    @property
+    def size_bytes(self) -> int:
+        """Of its file."""
+        return self._files.size(self._fd)
+
+    def close(self) -> None:
+        """Give the file back, as soon as nobody reads."""
+        with self._lock:
+            self._users -= 1
+            if self._users:
+                return
+        self._files.close(self._fd)
+
+    def read(self, size: int, position: int) -> bytes:
+        """At most `size` bytes from `position` on; fewer only where the file ends, or is closed.
+
+        Any thread may ask: the descriptor isn't another file's before it is done.
+        """
+        with self._lock:
+            if not self._users:
+                return b""
+            self._users += 1
+        try:
+            return self._files.read(self._fd, size, position)
+        finally:
+            self.close()
+
+    def scan(self, start: int, durable_bytes: int | None) -> Scan:
+        """Look for records from `start` on; those behind what is durable don't count.
+
+        Args:
+            durable_bytes: None: it isn't known, but up to `start`; what is whole behind it counts.
+        """
+        start, size = max(start, HEAD_BYTES), self.size_bytes
+        if durable_bytes is None:
+            return Scan(self._head, self.read, size, start=start, durable_bytes=start)
+        size = min(size, durable_bytes)
+        return Scan(self._head, self.read, size, start=start, durable_bytes=durable_bytes)
+
+    def bytes_of(self, predecessor: int) -> int | None:
+        """How much of the volume before this one was durable when this was begun.
+
+        The first record is a MARK that says so; None: it can't be read, or speaks of another one.
+        """
+        data = self.read(HEADER_BYTES, HEAD_BYTES)
+        header = Header.decode(data, self._head.place(HEAD_BYTES))
+        if header is None or header.kind is not Kind.MARK or header.generation != predecessor:
+            return None
+        return header.offset
+
+    def cut(self, end: int) -> None:
+        """Nothing behind `end` was ever acknowledged: cut it off, durably."""
+        if self.size_bytes > end:
+            self._files.truncate(self._fd, end)
+        self._files.sync(self._fd)
+        self.end = self.synced_bytes = end
+
+    def append(
+        self,
+        kind: Kind,
+        pieces: Sequence[Buffer],
+        crc: int,
+        *,
+        sequence: int,
+        generation: int = 0,
+        offset: int = 0,
+    ) -> int:
+        """Write a record behind the last one.
+
+        Returns:
+            the position of its payload.
+        Raises:
+            OSError: nothing was appended: what was written is written over by the next record.
+        """
+        assert not self.is_frozen
+        size = sum(map(len, pieces))
+        header = Header(kind, size, crc, sequence, generation, offset, self.synced_bytes)
+        place = self._head.place(self.end)
+        self._files.write(self._fd, [header.encode(place), *pieces], self.end)
+        position = self.end + HEADER_BYTES
+        self.end = position + size
+        return position
+
+    def sync(self) -> None:
+        """Wait until all that was appended is durable.
+
+        Raises:
+            OSError: it may never be; the volume is frozen.
+        """
+        if self.synced_bytes == self.end:
+            return
+        try:
+            self._files.sync(self._fd)
+        except OSError:
+            self.is_frozen = True
+            raise
+        self.synced_bytes = self.end
