@@ -10,6 +10,7 @@
         CapacityError(needed_bytes, free_bytes)
         DamagedError(key, where)      bytes on disk are not what was written
         DataDirError(folder, detail)  the folder can't be used as a data dir
+        DiskError(detail)             the system can't read or write
       FetchError(detail)              a request of ours to another server failed
         ConnectError                  there was no connection to ask on
         CutError                      the connection ended before the answer did
@@ -35,6 +36,7 @@ __all__ = [
     "CutError",
     "DamagedError",
     "DataDirError",
+    "DiskError",
     "FetchError",
     "LocalProtocolError",
     "PathError",
@@ -123,6 +125,18 @@ class DataDirError(StoreError):
     def __init__(self, folder: PurePath, detail: str) -> None:
         super().__init__(f"{folder}: {detail}")
         self.folder = folder
+        self.detail = detail
+
+
+class DiskError(StoreError):
+    """The system can't read or write what it was asked to.
+
+    Args:
+        detail: what it says.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
         self.detail = detail
 
 

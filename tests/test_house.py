@@ -50,7 +50,7 @@ ROOMS: dict[str, frozenset[str]] = {
 # Room -> what it may import from outside the standard library.
 FOREIGN: dict[str, frozenset[str]] = {
     "objects": frozenset({"sortedcontainers"}),
-    "store": frozenset({"google_crc32c", "sortedcontainers"}),
+    "store": frozenset({"google_crc32c", "sortedcontainers", "trio"}),
     "wire": frozenset({"h11"}),
     "live": frozenset({"trio"}),
     "server": frozenset({"trio"}),
