@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.tables import Case, cases_of, is_floor, spread
+from bench.tables import Case, cases_of, is_floor, is_rival, spread
 
 __all__ = ["write_report"]
 
@@ -91,7 +91,7 @@ def _row(case: Case) -> tuple[str, str, str, str]:
     costs = case.medians(case.figure)
     ours = costs.pop("ours", None)
     floors = [cost for name, cost in costs.items() if is_floor(name)]
-    peers = {name: cost for name, cost in costs.items() if not is_floor(name)}
+    peers = {name: cost for name, cost in costs.items() if is_rival(name)}
     best = min(peers, key=lambda name: peers[name], default=None)
     shown = "–" if best is None else f"{best} {spread([peers[best]])}"
     mine = spread(case.values("ours", case.figure))
@@ -105,7 +105,7 @@ def _row(case: Case) -> tuple[str, str, str, str]:
         said.append(f"**loses**, {best} {_times(ours, peers[best])} cheaper")
     elif best is not None:
         said.append(f"wins, {_times(peers[best], ours)} cheaper" if ours else "wins")
-    elif any(name != "ours" and not is_floor(name) for name in case.servers):
+    elif any(map(is_rival, case.servers)):
         said.append("wins, no peer holds it")
     return mine, low, shown, "; ".join(said) or "–"
 
@@ -146,7 +146,7 @@ def _lost(case: Case, figure: str, bound: float, better: str) -> str:
     found = case.medians(figure)
     ours = found.pop("ours", 0.0)
     peers = sorted(
-        (cost, name) for name, cost in found.items() if not is_floor(name) and cost * bound < ours
+        (cost, name) for name, cost in found.items() if is_rival(name) and cost * bound < ours
     )
     if not peers:
         return ""

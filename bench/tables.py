@@ -13,12 +13,17 @@ from typing import Any
 
 from bench.outcome import Shape, faults
 
-__all__ = ["Case", "cases_of", "is_floor", "spread"]
+__all__ = ["Case", "cases_of", "is_floor", "is_rival", "spread"]
 
 
 def is_floor(server: str) -> bool:
     """It is the least that can be, and no server: nobody loses to it."""
     return server.startswith("floor")
+
+
+def is_rival(server: str) -> bool:
+    """It is neither the floor nor ours in other circumstances: over TLS, behind a proxy."""
+    return not (is_floor(server) or server.startswith("ours"))
 
 
 def spread(values: Sequence[float]) -> str:

@@ -54,6 +54,13 @@ def test_the_floor_is_no_rival(tmp_path: Path) -> None:
     assert text.count("Nowhere in these runs.") == 2
 
 
+def test_ours_in_other_circumstances_is_no_rival(tmp_path: Path) -> None:
+    text = report(tmp_path, result("ours", 30), result("ours behind nginx", 20, p99_ms=1))
+    assert "| 30 | – | – | – |" in text
+    assert "| ours behind nginx | 20 |" in text
+    assert text.count("Nowhere in these runs.") == 2
+
+
 def test_latency_is_lost_apart_and_by_more_than_a_tenth(tmp_path: Path) -> None:
     text = report(
         tmp_path,

@@ -140,8 +140,10 @@ class DiskStore:
             DiskError: the disk failed; nothing changed.
         Cancellation: it may yet become so.
         """
-        what = {"generation": generation, "key": key, "size_bytes": size_bytes, "facts": facts}
-        await self._ask(_Request(partial(Engine.commit, **what), generation))
+        act = partial(
+            Engine.commit, generation=generation, key=key, size_bytes=size_bytes, facts=facts
+        )
+        await self._ask(_Request(act, generation))
 
     def abandon(self, generation: int) -> None:
         """The upload won't become complete."""
