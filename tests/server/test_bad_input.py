@@ -190,7 +190,7 @@ def _many_descriptors() -> Iterator[None]:
 
 @pytest.mark.usefixtures("_many_descriptors")
 async def test_a_thousand_silent_connections(record_property: Record) -> None:
-    async with attacked(record_property, idle_timeout_s=0.5) as target:
+    async with attacked(record_property, idle_timeout_s=2.0) as target:
 
         def attack() -> None:
             silent = [target.dial() for _ in range(1000)]

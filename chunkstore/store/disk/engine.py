@@ -1,8 +1,8 @@
 """One thread's work on a data dir: append, sync together, and only then believe it.
 
-Blocking and for one thread, `read` apart. What is appended counts once it is synced: until then the
-ledger doesn't know of it. What a sync fails for is cut off before anything else is done, so that no
-start finds what nobody here knows.
+Blocking and for one thread, `begin` and `read` apart. What is appended counts once it is synced:
+until then the ledger doesn't know of it. What a sync fails for is cut off before anything else is
+done, so that no start finds what nobody here knows.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from threading import Lock
 
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.datadir import DataDir
@@ -67,7 +68,7 @@ class Engine:
         found = start(data, files)
         self.ledger, self.report = found.ledger, found.report
         self._index, self._volumes = found.index, found.volumes
-        self._sequence = found.sequence
+        self._sequence, self._counting = found.sequence, Lock()
         self.index_error = ""
         self._unsynced: list[tuple[int, Callable[[], None]]] = []  # upload or 0, what to tell
         self._broken: set[int] = set()  # uploads that lost a run to a sync that failed
@@ -80,9 +81,8 @@ class Engine:
     # --- uploads -------------------------------------------------------------------------------
 
     def begin(self) -> int:
-        """A new upload: its generation."""
-        self._sequence += 1
-        return self._sequence
+        """A new upload: its generation. Any thread may ask."""
+        return self._next_sequence()
 
     def append(self, generation: int, offset: int, pieces: Sequence[Buffer]) -> None:
         """Store a run of an upload.
@@ -117,8 +117,7 @@ class Engine:
         own = self._volumes.get(OWN + generation)
         if own is not None:
             own.sync()
-        self._sequence += 1
-        self._commit(self._sequence, generation, key, size_bytes, facts)
+        self._commit(self._next_sequence(), generation, key, size_bytes, facts)
 
     def _commit(
         self, sequence: int, generation: int, key: str, size_bytes: int, facts: bytes
@@ -147,8 +146,7 @@ class Engine:
         Raises:
             OSError: it doesn't.
         """
-        self._sequence += 1
-        self._bury(key, self._sequence)
+        self._bury(key, self._next_sequence())
 
     def _bury(self, key: str, sequence: int) -> None:
         payload = Named(key, b"").encode()
@@ -266,6 +264,11 @@ class Engine:
                 volume.close()
 
     # --- inside --------------------------------------------------------------------------------
+
+    def _next_sequence(self) -> int:
+        with self._counting:
+            self._sequence += 1
+            return self._sequence
 
     def _create_next(self) -> Volume:
         self._number += 1  # whatever comes of it: a name may be left, and hinder another attempt
