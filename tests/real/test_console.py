@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 from urllib.request import Request, urlopen
 
 import pytest
@@ -179,8 +180,10 @@ def test_a_client_that_takes_nothing_is_shown(page: Page) -> None:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [360, 2560])
-def test_nothing_is_cut_off(page: Page, tmp_path: Path, scheme: str, width: int) -> None:
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]  # one of the two
+def test_nothing_is_cut_off(
+    page: Page, tmp_path: Path, scheme: Literal["light", "dark"], width: int
+) -> None:
+    page.emulate_media(color_scheme=scheme)
     page.set_viewport_size({"width": width, "height": 900})
     with serving() as (url, admin), encoding(url):
         for name, query in (("console", "/"), ("watch", "/?watch=/live/test.mpd")):
@@ -198,8 +201,10 @@ def test_it_can_be_used_without_a_mouse_and_without_seeing_it(page: Page) -> Non
     with serving() as (_, admin):
         page.goto(admin)
         expect(page.locator("#link")).to_have_text("connected")
-        for role, name in (("banner", ""), ("navigation", "Sections"), ("main", "")):
-            expect(page.get_by_role(role, name=name)).to_have_count(1)  # type: ignore[arg-type]
+        landmarks: list[tuple[Literal["banner", "navigation", "main"], str]]
+        landmarks = [("banner", ""), ("navigation", "Sections"), ("main", "")]
+        for role, name in landmarks:
+            expect(page.get_by_role(role, name=name)).to_have_count(1)
         for section in page.locator("main > section").all():
             expect(section).to_have_attribute("aria-labelledby", re.compile("-title$"))
         seen = set()
