@@ -46,7 +46,7 @@ class DataDir:
             self._lock = self._take_lock()
             try:
                 self.dir_id = known or self._read_format() or self._make()
-            except BaseException:
+            except BaseException:  # whatever it is: others may have the folder
                 self.close()
                 raise
         except OSError as error:

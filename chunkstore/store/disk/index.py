@@ -57,7 +57,7 @@ class Index:
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
             try:
                 self._prepare()
-            except BaseException:
+            except BaseException:  # whatever it is: nobody else can close it
                 self._database.close()
                 raise
         except _DAMAGE as error:

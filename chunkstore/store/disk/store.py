@@ -233,16 +233,16 @@ class _Worker:
             self._finished(requests)
 
     def _act(self, request: _Request) -> None:
+        if request.is_last:  # it is done, lost or not: what the upload stored must become garbage
+            self._lost.pop(request.generation, None)
         request.error = self._lost.get(request.generation)
         if request.error is None:
             try:
                 request.act(self._engine)
             except OSError as error:
                 request.error = error
-        if request.error is not None and request.generation:
+        if request.error is not None and request.generation and not request.is_last:
             self._lost[request.generation] = request.error
-        if request.is_last:
-            self._lost.pop(request.generation, None)
 
     def _sync(self, requests: Sequence[_Request]) -> None:
         try:

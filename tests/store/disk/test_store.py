@@ -158,15 +158,20 @@ async def test_an_upload_that_lost_a_run_does_not_become_complete(
     async with opened(tmp_path, files) as store:
         await put(store, "/a", b"one")
         generation = store.begin()
+        await store.append(generation, 0, [b"kept"])
+        await put(store, "/a", b"one")
+        assert store._engine is not None
+        assert generation in store._engine.ledger.open
         files.write_error = OSError(code, "no")
-        await store.append(generation, 0, [b"two"])
+        await store.append(generation, 4, [b"two"])
         with pytest.raises(error):
             await put(store, "/b", b"x")
         files.write_error = None
         with pytest.raises(error):
-            await store.commit(generation, "/a", 3, b"")
+            await store.commit(generation, "/a", 7, b"")
         store.abandon(generation)
         await put(store, "/c", b"three")
+        assert not store._engine.ledger.open
     assert await contents(tmp_path) == {"/a": b"one", "/c": b"three"}
 
 
