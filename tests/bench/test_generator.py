@@ -162,7 +162,8 @@ def test_every_reader_gets_every_segment() -> None:
     for count in ("wrong", "cut", "refused", "hung", "false_ends", "writers_failed"):
         assert report[count] == 0, count
     assert report["delivered_bytes"] == report["expected_bytes"] > 0
-    assert report["expected_bytes"] % (OBJECTS * READERS * CHUNK) == 0  # each is owed the same
+    # All readers of a slot are owed the same; of two slots one may be a chunk ahead at the end.
+    assert report["expected_bytes"] % (READERS * CHUNK) == 0
     assert report["checked_bytes"] > 0
     assert report["clean_ends"] == OBJECTS * READERS
     assert report["segments"] > OBJECTS * READERS * 10
