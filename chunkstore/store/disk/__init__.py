@@ -6,7 +6,8 @@
     ledger.py    what the records say together, whatever their order; pure
     index.py     the ledger's rows in SQLite, each with a checksum
     datadir.py   whose folder it is: format version, lock
-    start.py     what the index knows, and what the volumes say beyond it
+    survey.py    what the volumes say beyond the index, by looking alone
+    start.py     a survey, and what a crash left, mended
     engine.py    one thread's work: append, commit, delete, sync together
 
 **The durable commit record is the commit point.** Everything else can be made anew from the
