@@ -8,6 +8,7 @@ whole index worthless, which costs a scan and nothing else.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +17,7 @@ from enum import IntEnum
 from pathlib import Path
 
 from chunkstore.store.disk.ledger import Ledger, Stored, Tombstone
-from chunkstore.store.disk.record import checksum
+from chunkstore.store.disk.record import ID_BYTES, checksum
 
 __all__ = ["Index", "IndexDamagedError"]
 
@@ -24,8 +25,8 @@ _CRC = struct.Struct("<I")
 _OBJECT = struct.Struct("<QQQQII")
 _TOMBSTONE = struct.Struct("<QQI")
 _NUMBER = struct.Struct("<Q")
-_DIGEST = struct.Struct("<QQ")
-_VERSION = 1
+_DIGEST = struct.Struct(f"<QQ{ID_BYTES}s")
+_VERSION = 2
 _DAMAGE = (sqlite3.DatabaseError, ValueError)  # the second where it is read as text, or a number
 _ALL = 1 << 64
 
@@ -48,19 +49,23 @@ class Index:
 
     Args:
         path: of the database, made if it isn't there; None: in memory, for want of a better place.
+        dir_id: of the data dir: what an index says of another one isn't believed.
     Raises:
         IndexDamagedError: it is no database, or one of another version.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, dir_id: bytes) -> None:
+        self._dir_id = dir_id
         try:
+            if path is not None:
+                _make_private(path)
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
             try:
                 self._prepare()
             except BaseException:  # whatever it is: nobody else can close it
                 self._database.close()
                 raise
-        except _DAMAGE as error:
+        except (OSError, *_DAMAGE) as error:
             raise IndexDamagedError(str(error)) from error
         self._sum = self._count = 0  # of all rows' checksums, and how many there are
         self._ends: dict[int, int] = {}  # of the volumes, as the rows have them
@@ -103,7 +108,7 @@ class Index:
         """
         known: dict[int, int] = {}
         sequence = 0
-        digest = _DIGEST.pack(0, 0)
+        digest = _DIGEST.pack(0, 0, self._dir_id)
         for room, name, value in self._rows():
             match room:
                 case _Room.OBJECT:
@@ -120,7 +125,10 @@ class Index:
                     [sequence] = _NUMBER.unpack(value)
                 case _Room.STATE:
                     digest = value
-        if _DIGEST.unpack(digest) != (self._sum, self._count):
+        *counted, dir_id = _DIGEST.unpack(digest)
+        if dir_id != self._dir_id:
+            raise IndexDamagedError("it is another data dir's")
+        if counted != [self._sum, self._count]:
             raise IndexDamagedError("rows are missing, or too many")
         self._ends = dict(known)
         ledger.touched.clear()
@@ -159,7 +167,7 @@ class Index:
             for number, end in volumes.items() - self._ends.items():
                 self._put(_Room.VOLUME, str(number), _NUMBER.pack(end))
             self._put(_Room.STATE, "sequence", _NUMBER.pack(sequence))
-            digest = _checked(*_DIGEST_ROW, _DIGEST.pack(self._sum, self._count))
+            digest = _checked(*_DIGEST_ROW, _DIGEST.pack(self._sum, self._count, self._dir_id))
             self._database.execute(_UPSERT, [*_DIGEST_ROW, digest])
             self._database.execute("COMMIT")
         except sqlite3.Error:
@@ -189,6 +197,14 @@ class Index:
 
 _UPSERT = "INSERT INTO rows VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _DIGEST_ROW = (_Room.STATE, "digest")
+
+
+def _make_private(path: Path) -> None:
+    """An empty file for the database, with no right for others, which SQLite's own files take on.
+
+    SQLite would make it with all that the umask leaves.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _values(ledger: Ledger, touched: str | int) -> Iterable[tuple[_Room, bytes | None]]:

@@ -76,7 +76,7 @@ def start(data: DataDir, files: Files) -> Started:
 def _open_index(data: DataDir) -> tuple[Index, Known, str]:
     """The index, what it says, and why it was made anew."""
     try:
-        index = Index(data.index)
+        index = Index(data.index, data.dir_id)
         try:
             ledger = Ledger()
             return index, Known(ledger, *index.load(ledger)), ""
@@ -87,9 +87,9 @@ def _open_index(data: DataDir) -> tuple[Index, Known, str]:
         rebuilt = str(error)
     Index.remove(data.index)
     try:
-        index = Index(data.index)
+        index = Index(data.index, data.dir_id)
     except IndexDamagedError:  # a full disk keeps nobody from being served
-        index = Index(None)
+        index = Index(None, data.dir_id)
     return index, Known(), rebuilt
 
 
