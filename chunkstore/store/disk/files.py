@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Buffer", "Files"]
+__all__ = ["Buffer", "Files", "ReadOnlyFiles"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -89,3 +90,31 @@ class Files:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+class ReadOnlyFiles(Files):
+    """The file system, for one who must not change it: what would raises OSError (EROFS)."""
+
+    def open(self, path: Path) -> int:
+        """An existing file, to read; its descriptor."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def create(self, path: Path) -> int:
+        """Refused."""
+        raise _refusal()
+
+    def write(self, fd: int, pieces: Sequence[Buffer], position: int) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def unlink(self, path: Path) -> None:
+        """Refused."""
+        raise _refusal()
+
+
+def _refusal() -> OSError:
+    return OSError(errno.EROFS, os.strerror(errno.EROFS))
