@@ -83,6 +83,10 @@ class Files:
         """Take a name away; durable once the folder is synced."""
         os.unlink(path)
 
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file another name; durable once the folder is synced."""
+        os.rename(path, target)
+
     def sync_folder(self, folder: Path) -> None:
         """Wait until the folder's names are durable."""
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -112,6 +116,10 @@ class ReadOnlyFiles(Files):
         raise _refusal()
 
     def unlink(self, path: Path) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def rename(self, path: Path, target: Path) -> None:
         """Refused."""
         raise _refusal()
 

@@ -13,7 +13,7 @@ from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.index import Index, IndexDamagedError
 from chunkstore.store.disk.ledger import Ledger
 from chunkstore.store.disk.survey import Known, Survey, open_volumes, survey
-from chunkstore.store.disk.volume import Volume, volume_name
+from chunkstore.store.disk.volume import SET_ASIDE, Volume, volume_name
 
 __all__ = ["Report", "Started", "start"]
 
@@ -97,12 +97,16 @@ def _mend(found: Survey, volumes: dict[int, Volume], data: DataDir, files: Files
     """Cut off what is torn, and drop the files of uploads that were never committed.
 
     What is whole of a volume is made durable: after a crash of the program alone it may be in the
-    system's memory only, and the next start must not see less.
+    system's memory only, and the next start must not see less. Where there is damage, it may have
+    taken a commit: then such files are set aside, under a name that no start looks at.
     """
     for number, end in found.ends.items():
         volumes[number].cut(end)
     for number in found.orphans:
         volume = volumes.pop(number)
         volume.close()
-        files.unlink(volume.path)
+        if found.damages:
+            files.rename(volume.path, volume.path.with_suffix(SET_ASIDE))
+        else:
+            files.unlink(volume.path)
         files.sync_folder(data.volumes)

@@ -11,10 +11,12 @@ from chunkstore.store.disk.files import Buffer, Files
 from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Header, Kind, VolumeHead
 from chunkstore.store.disk.scan import Scan
 
-__all__ = ["OWN", "Volume", "number_of", "volume_name"]
+__all__ = ["OWN", "SET_ASIDE", "Volume", "number_of", "volume_name"]
 
 OWN = 1 << 48
 """Numbers from here on: a file of one object's own; below it is the object's generation."""
+SET_ASIDE = ".lost"
+"""What a file of its own is called by whose commit damage may have taken."""
 
 
 def volume_name(number: int) -> str:
@@ -136,7 +138,10 @@ class Volume:
 
         The first record is a MARK that says so; None: it can't be read, or speaks of another one.
         """
-        data = self.read(HEADER_BYTES, HEAD_BYTES)
+        try:
+            data = self.read(HEADER_BYTES, HEAD_BYTES)
+        except OSError:  # the scan says so
+            return None
         header = Header.decode(data, self._head.place(HEAD_BYTES))
         if header is None or header.kind is not Kind.MARK or header.generation != predecessor:
             return None
