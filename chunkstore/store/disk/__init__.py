@@ -8,6 +8,7 @@
     datadir.py   whose folder it is: format version, lock
     survey.py    what the volumes say beyond the index, by looking alone
     start.py     a survey, and what a crash left, mended
+    fsck.py      looks at all of a data dir that nobody uses, and touches nothing
     engine.py    one thread's work: append, commit, delete, sync together
 
 **The durable commit record is the commit point.** Everything else can be made anew from the
