@@ -42,7 +42,7 @@ class Started:
     """A data dir to go on with.
 
     Attributes:
-        volumes: by number.
+        volumes: by number; the shared ones are held.
         active: the one to append to; None: begin another one.
         sequence: the highest so far.
     """
@@ -65,10 +65,12 @@ def start(data: DataDir, files: Files) -> Started:
     ledger, index, known, sequence = _open_index(data, report)
     names = (number_of(name) for name in files.names(data.volumes))
     volumes = {
-        number: Volume.open(files, data.volumes, data.dir_id, number)
+        number: Volume(files, data.volumes, data.dir_id, number)
         for number in sorted(one for one in names if one is not None)
     }
     shared = [number for number in volumes if number < OWN]
+    for number in shared:
+        volumes[number].hold()
     # Those behind it have nothing: whether they were begun at all, nobody knows.
     last = max((one for one in shared if volumes[one].size_bytes > HEAD_BYTES), default=0)
     for number, following in zip_longest(shared, shared[1:]):
@@ -82,7 +84,9 @@ def start(data: DataDir, files: Files) -> Started:
     for number in [one for one in volumes if one >= OWN]:
         if ledger.has_generation(number - OWN):  # its commit came after all of it was durable
             volume = volumes[number]
+            volume.hold()
             _catch_up(ledger, volume, known.get(number, 0), volume.size_bytes, report)
+            volume.close()
         else:
             _drop(files, data, volumes.pop(number))
     for number in known.keys() - volumes.keys():
@@ -165,6 +169,5 @@ def _tell(ledger: Ledger, volume: Volume, found: Found) -> None:
 
 def _drop(files: Files, data: DataDir, volume: Volume) -> None:
     """A file of an upload that was never committed."""
-    volume.close()
     files.unlink(volume.path)
     files.sync_folder(data.volumes)
