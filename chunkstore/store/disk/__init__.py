@@ -4,6 +4,7 @@
     record.py    what a volume is made of: runs, commits, tombstones, marks; pure
     volume.py    one append-only file of records: append, sync, scan, read
     ledger.py    what the records say together, whatever their order; pure
+    located.py   where an object's bytes are, for readers in any thread
     index.py     the ledger's rows in SQLite, each with a checksum
     datadir.py   whose folder it is: format version, lock
     survey.py    what the volumes say beyond the index, by looking alone

@@ -1,8 +1,8 @@
 """One thread's work on a data dir: append, sync together, and only then believe it.
 
-Blocking and for one thread, `begin` and `read` apart. What is appended counts once it is synced:
-until then the ledger doesn't know of it. What a sync fails for is cut off before anything else is
-done, so that no start finds what nobody here knows.
+Blocking and for one thread, but for what any may ask: `begin`, `locate`, `verify`, `read`. What is
+appended counts once it is synced: until then the ledger doesn't know of it. What a sync fails for
+is cut off before anything else is done, so that no start finds what nobody here knows.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from chunkstore.errors import DamagedError
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.files import Buffer, Files
 from chunkstore.store.disk.ledger import Extent, Stored, Tombstone
+from chunkstore.store.disk.located import Located, hold, locate, verify
 from chunkstore.store.disk.record import (
     HEAD_BYTES,
     HEADER_BYTES,
@@ -71,6 +72,7 @@ class Engine:
         self._sequence, self._counting = found.sequence, Lock()
         self.index_error = ""
         self._unsynced: list[tuple[int, Callable[[], None]]] = []  # upload or 0, what to tell
+        self._writing: set[int] = set()  # uploads whose own file is held
         self._broken: set[int] = set()  # uploads that lost a run to a sync that failed
         self._failure: OSError | None = None  # of a sync, not told by `flush` so far
         # The highest is never unlinked, so no number comes twice.
@@ -84,12 +86,14 @@ class Engine:
         """A new upload: its generation. Any thread may ask."""
         return self._next_sequence()
 
-    def append(self, generation: int, offset: int, pieces: Sequence[Buffer]) -> None:
-        """Store a run of an upload.
+    def append(self, generation: int, offset: int, pieces: Sequence[Buffer]) -> Extent:
+        """Store a run of an upload; it can be read at once.
 
         Args:
             offset: of its first byte in the object.
             pieces: together at most 1 MiB, and at least a byte.
+        Returns:
+            where it lies, until compaction moves it.
         Raises:
             OSError: it isn't stored; the upload can't become complete.
         """
@@ -106,6 +110,7 @@ class Engine:
         )
         extent = Extent(offset, volume.number, position, len(data), crc)
         self._unsynced.append((generation, partial(self.ledger.run, generation, extent)))
+        return extent
 
     def commit(self, generation: int, key: str, size_bytes: int, facts: bytes) -> None:
         """The upload is whole: it becomes what `key` has, at the next `flush`.
@@ -134,7 +139,13 @@ class Engine:
         )
         record_bytes = HEADER_BYTES + len(payload)
         stored = Stored(sequence, generation, size_bytes, facts, volume.number, record_bytes)
-        self._unsynced.append((generation, partial(self.ledger.commit, key, stored)))
+        self._unsynced.append((generation, partial(self._complete, key, stored)))
+
+    def _complete(self, key: str, stored: Stored) -> None:
+        self.ledger.commit(key, stored)
+        if stored.generation in self._writing:
+            self._writing.remove(stored.generation)
+            self._volumes[OWN + stored.generation].close()
 
     def abandon(self, generation: int) -> None:
         """The upload won't become complete: what it stored is garbage."""
@@ -176,19 +187,27 @@ class Engine:
 
     # --- reading -------------------------------------------------------------------------------
 
+    def locate(self, key: str, generation: int) -> Located | None:
+        """As `located.locate`. Any thread may ask."""
+        return locate(self.ledger, self._volumes, key, generation)
+
+    def verify(self, key: str, extent: Extent, volume: Volume) -> bytes:
+        """As `located.verify`. Any thread may ask that holds the volume."""
+        return verify(key, extent, volume)
+
     def read(self, key: str, extent: Extent) -> bytes:
-        """The payload of a run, checked. Any thread may ask.
+        """The same, where nothing is held. Any thread may ask.
 
         Raises:
-            DamagedError: it isn't what was written.
-            OSError: the disk can't say.
+            DamagedError, OSError: as `verify`; or it was moved.
         """
-        volume = self._volumes.get(extent.volume)
-        data = volume.read(extent.size_bytes, extent.position) if volume else b""
-        if len(data) != extent.size_bytes or checksum(data) != extent.crc:
-            where = f"{volume_name(extent.volume)} at {extent.position}"
-            raise DamagedError(key, where)
-        return data
+        located = hold(self._volumes, [extent])
+        if located is None:
+            raise DamagedError(key, f"{volume_name(extent.volume)} is gone")
+        try:
+            return verify(key, extent, located.volumes[extent.volume])
+        finally:
+            located.close()
 
     # --- space ---------------------------------------------------------------------------------
 
@@ -260,8 +279,9 @@ class Engine:
             self._save()
         finally:
             self._index.close()
-            for volume in self._volumes.values():
-                volume.close()
+            for number, volume in self._volumes.items():
+                if number < OWN or number - OWN in self._writing:
+                    volume.close()
 
     # --- inside --------------------------------------------------------------------------------
 
@@ -297,7 +317,11 @@ class Engine:
         self._active.append(Kind.MARK, [], checksum(b""), **facts)
 
     def _own(self, generation: int) -> Volume:
-        return self._volumes.get(OWN + generation) or self._create(OWN + generation)
+        own = self._volumes.get(OWN + generation)
+        if own is None:
+            own = self._create(OWN + generation)
+            self._writing.add(generation)
+        return own
 
     def _check(self, generation: int) -> None:
         own = self._volumes.get(OWN + generation)
@@ -338,7 +362,10 @@ class Engine:
             self._files.unlink(volume.path)
         self._files.sync_folder(self._data.volumes)
         del self._volumes[volume.number]
-        volume.close()
+        volume.give_up()
+        if volume.number < OWN or volume.number - OWN in self._writing:
+            volume.close()
+        self._writing.discard(volume.number - OWN)
 
     def _save(self) -> None:
         ends = {number: volume.synced_bytes for number, volume in self._volumes.items()}

@@ -15,13 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from chunkstore.errors import DataDirError
+from chunkstore.errors import DamagedError, DataDirError
 from chunkstore.store.disk.datadir import FORMAT, Access, DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files, ReadOnlyFiles
 from chunkstore.store.disk.index import Index, IndexDamagedError
 from chunkstore.store.disk.ledger import Extent, Ledger
-from chunkstore.store.disk.record import HEADER_BYTES, checksum
+from chunkstore.store.disk.located import hold, verify
+from chunkstore.store.disk.record import HEADER_BYTES
 from chunkstore.store.disk.scan import Damage
 from chunkstore.store.disk.survey import Known, Survey, open_volumes, survey
 from chunkstore.store.disk.volume import OWN, SET_ASIDE, Volume, volume_name
@@ -151,8 +152,9 @@ def _check(data: DataDir) -> Findings:
         _judge_index(found, seen, alone)
         found.flaws = list(_flaws(seen.ledger, volumes, _ranges(seen, alone)))
     finally:
-        for volume in volumes.values():
-            volume.close()
+        for number, volume in volumes.items():
+            if number < OWN:
+                volume.close()
     found.set_aside = [name for name in files.names(data.volumes) if name.endswith(SET_ASIDE)]
     return found
 
@@ -183,7 +185,7 @@ def _count(found: Findings, seen: Survey, volumes: Mapping[int, Volume]) -> None
     objects, torn_bytes = seen.ledger.objects, sum(seen.torn.values())
     found.own_count = sum(number >= OWN for number in volumes)
     found.volume_count = len(volumes) - found.own_count
-    found.volume_bytes = sum(volume.size_bytes for volume in volumes.values())
+    found.volume_bytes = sum(volume.path.stat().st_size for volume in volumes.values())
     live_bytes = sum(seen.ledger.live_bytes[number] for number in volumes)
     found.garbage_bytes = found.volume_bytes - live_bytes - torn_bytes
     found.object_count = len(objects)
@@ -231,7 +233,7 @@ def _flaws(
             damages = ranges.get(extent.volume, ())
             hit = [one for one in damages if _overlap(one, start, extent.record_bytes)]
             claimed.update((extent.volume, one) for one in hit)
-            if not _is_right(volumes.get(extent.volume), extent):
+            if not _is_right(key, extent, volumes):
                 yield Flaw(key, name, extent.position, extent.size_bytes, is_record=False)
             elif hit:
                 yield Flaw(key, name, start, extent.record_bytes, is_record=True)
@@ -245,11 +247,18 @@ def _overlap(one: Damage, position: int, size: int) -> bool:
     return one.position < position + size and position < one.position + one.size
 
 
-def _is_right(volume: Volume | None, extent: Extent) -> bool:
+def _is_right(key: str, extent: Extent, volumes: Mapping[int, Volume]) -> bool:
+    located = hold(volumes, [extent])
+    if located is None:
+        return False
     try:
-        data = volume.read(extent.size_bytes, extent.position) if volume else b""
+        verify(key, extent, located.volumes[extent.volume])
+    except DamagedError:
+        return False
     except OSError as error:
         if error.errno != errno.EIO:
             raise
         return False
-    return len(data) == extent.size_bytes and checksum(data) == extent.crc
+    finally:
+        located.close()
+    return True

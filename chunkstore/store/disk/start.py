@@ -40,7 +40,7 @@ class Started:
     """A data dir to go on with.
 
     Attributes:
-        volumes: by number.
+        volumes: by number; the shared ones are held.
         active: the one to append to; None: begin another one.
         sequence: the highest so far.
     """
@@ -101,10 +101,11 @@ def _mend(found: Survey, volumes: dict[int, Volume], data: DataDir, files: Files
     taken a commit: then such files are set aside, under a name that no start looks at.
     """
     for number, end in found.ends.items():
+        volumes[number].hold()
         volumes[number].cut(end)
+        volumes[number].close()
     for number in found.orphans:
         volume = volumes.pop(number)
-        volume.close()
         if found.damages:
             files.rename(volume.path, volume.path.with_suffix(SET_ASIDE))
         else:

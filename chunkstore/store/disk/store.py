@@ -42,7 +42,7 @@ class _Request:
         done: set once it counts, or has failed.
     """
 
-    act: Callable[[Engine], None]
+    act: Callable[[Engine], object]
     generation: int = 0
     size_bytes: int = 0
     is_last: bool = False

@@ -64,18 +64,24 @@ class Survey:
 
 
 def open_volumes(data: DataDir, files: Files) -> dict[int, Volume]:
-    """The volumes of a data dir, by number, in the order of their numbers.
+    """The volumes of a data dir, by number, in the order of their numbers; the shared ones held.
 
     Raises:
         OSError: one can't be opened; none is left open.
     """
-    volumes: dict[int, Volume] = {}
     numbers = [number_of(name) for name in files.names(data.volumes)]
+    volumes = {
+        number: Volume(files, data.volumes, data.dir_id, number)
+        for number in sorted(one for one in numbers if one is not None)
+    }
+    held: list[Volume] = []
     try:
-        for number in sorted(one for one in numbers if one is not None):
-            volumes[number] = Volume.open(files, data.volumes, data.dir_id, number)
-    except BaseException:  # whatever it is: nobody else can close them
         for volume in volumes.values():
+            if volume.number < OWN:
+                volume.hold()
+                held.append(volume)
+    except BaseException:  # whatever it is: nobody else can close them
+        for volume in held:
             volume.close()
         raise
     return volumes
@@ -86,7 +92,7 @@ def survey(known: Known, volumes: Mapping[int, Volume]) -> Survey:
 
     Args:
         known: its ledger is gone on with.
-        volumes: by number, in order.
+        volumes: as `open_volumes` has them.
     Raises:
         OSError: the disk can't say.
     """
@@ -120,7 +126,11 @@ def _read_own(found: Survey, known: Known, volumes: Mapping[int, Volume]) -> Non
     for number in [one for one in volumes if one >= OWN]:
         if found.ledger.has_generation(number - OWN):
             volume = volumes[number]
-            _catch_up(found, volume, known.ends.get(number, 0), volume.size_bytes)
+            volume.hold()
+            try:
+                _catch_up(found, volume, known.ends.get(number, 0), volume.size_bytes)
+            finally:
+                volume.close()
         else:
             found.orphans.append(number)
 

@@ -1,4 +1,9 @@
-"""One append-only file of records."""
+"""One append-only file of records.
+
+Who works with a volume *holds* it: its file is open as long as somebody does, and can be read to
+the last byte even after it was unlinked. That of a shared volume is held by the engine all the
+time; one object's own only while it is written, so that thousands of them need no descriptors.
+"""
 
 from __future__ import annotations
 
@@ -34,60 +39,57 @@ def number_of(name: str) -> int | None:
 
 
 class Volume:
-    """A volume's file; one thread appends, any may read what it appended.
+    """A volume's file; one thread appends, any may hold it and read what it appended.
+
+    Nothing of it is known: `scan` it before appending.
 
     Args:
         files: the file system.
-        fd: open for reading and writing; given back by `close`.
-        head: of the volume.
-        end: where the next record goes.
-        synced_bytes: so much is durable.
+        folder: where the file lies.
+        dir_id: of the data dir.
+        number: of the volume.
 
     Attributes:
+        end: where the next record goes.
+        synced_bytes: so much is durable.
+        verified: positions of payloads that were read in this process, and were right.
         is_frozen: a sync failed: what was written since the last one may never be durable, so
             nothing more is written.
     """
 
-    def __init__(
-        self, files: Files, path: Path, fd: int, head: VolumeHead, end: int, synced_bytes: int
-    ) -> None:
+    def __init__(self, files: Files, folder: Path, dir_id: bytes, number: int) -> None:
         self._files = files
-        self.path = path
-        self._fd = fd
-        self._head = head
-        self.end = end
-        self.synced_bytes = synced_bytes
+        self.path = folder / volume_name(number)
+        self._head = VolumeHead(dir_id, number)
+        self.end = HEAD_BYTES
+        self.synced_bytes = 0
+        self.verified: set[int] = set()
         self.is_frozen = False
         self._lock = Lock()
-        self._users = 1  # of the descriptor: who opened it, and readers
+        self._fd = -1
+        self._holders = 0
+        self._is_given_up = False
 
     @classmethod
     def create(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
-        """A new volume, durable with its name before anything is appended.
+        """A new volume, durable with its name before anything is appended; held by who asks.
 
         Raises:
             OSError: as the file system says; what was made of it is taken back if that can be.
         """
-        path = folder / volume_name(number)
-        head = VolumeHead(dir_id, number)
-        fd = files.create(path)
+        volume = cls(files, folder, dir_id, number)
+        fd = files.create(volume.path)
         try:
-            files.write(fd, [head.encode()], 0)
+            files.write(fd, [volume._head.encode()], 0)
             files.sync(fd)
             files.sync_folder(folder)
         except OSError:
             files.close(fd)
             with suppress(OSError):
-                files.unlink(path)
+                files.unlink(volume.path)
             raise
-        return cls(files, path, fd, head, HEAD_BYTES, HEAD_BYTES)
-
-    @classmethod
-    def open(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
-        """An existing one, nothing of it known: `scan` it before appending."""
-        path = folder / volume_name(number)
-        head = VolumeHead(dir_id, number)
-        return cls(files, path, files.open(path), head, HEAD_BYTES, 0)
+        volume._fd, volume._holders, volume.synced_bytes = fd, 1, HEAD_BYTES
+        return volume
 
     @property
     def number(self) -> int:
@@ -95,31 +97,49 @@ class Volume:
         return self._head.number
 
     @property
+    def fd(self) -> int:
+        """Its file, for who holds it; to be read from, by position."""
+        assert self._holders
+        return self._fd
+
+    @property
     def size_bytes(self) -> int:
-        """Of its file."""
-        return self._files.size(self._fd)
+        """Of its file; for who holds it."""
+        return self._files.size(self.fd)
 
-    def close(self) -> None:
-        """Give the file back, as soon as nobody reads."""
-        with self._lock:
-            self._users -= 1
-            if self._users:
-                return
-        self._files.close(self._fd)
+    def hold(self) -> bool:
+        """Keep the file open, until as many `close`. Any thread may ask.
 
-    def read(self, size: int, position: int) -> bytes:
-        """At most `size` bytes from `position` on; fewer only where the file ends, or is closed.
-
-        Any thread may ask: the descriptor isn't another file's before it is done.
+        Returns:
+            False: it was given up.
+        Raises:
+            OSError: it was not open, and can't be opened.
         """
         with self._lock:
-            if not self._users:
-                return b""
-            self._users += 1
-        try:
-            return self._files.read(self._fd, size, position)
-        finally:
-            self.close()
+            if self._is_given_up:
+                return False
+            if not self._holders:
+                self._fd = self._files.open(self.path)
+            self._holders += 1
+            return True
+
+    def close(self) -> None:
+        """Hold it no more. Any thread may ask."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders:
+                return
+            fd, self._fd = self._fd, -1
+        self._files.close(fd)
+
+    def give_up(self) -> None:
+        """It is unlinked: nobody else may hold it; who does may go on reading."""
+        with self._lock:
+            self._is_given_up = True
+
+    def read(self, size: int, position: int) -> bytes:
+        """At most `size` bytes from `position` on; fewer only where the file ends; for holders."""
+        return self._files.read(self.fd, size, position)
 
     def scan(self, start: int, durable_bytes: int | None) -> Scan:
         """Look for records from `start` on; those behind what is durable don't count.

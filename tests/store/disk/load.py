@@ -13,7 +13,7 @@ from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files
 from tests.store.disk.trace import Recorder
 
-__all__ = ["Load", "content_of", "open_engine"]
+__all__ = ["Load", "content_of", "open_engine", "release"]
 
 VOLUME_BYTES = 6000
 OWN_AFTER_BYTES = 2500
@@ -38,6 +38,14 @@ def content_of(engine: Engine, key: str) -> bytes | None:
     if not stored.is_whole:
         raise DamagedError(key, "bytes are missing")
     return b"".join(engine.read(key, extent) for extent in stored.extents)
+
+
+def release(engine: Engine) -> None:
+    """The program is gone: the system closes its files, and nothing else is done."""
+    engine._index.close()
+    for volume in engine._volumes.values():
+        while volume._holders:
+            volume.close()
 
 
 class Load:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from chunkstore.errors import DamagedError
-from tests.store.disk.load import OWN_AFTER_BYTES, Load, content_of, open_engine
+from tests.store.disk.load import OWN_AFTER_BYTES, Load, content_of, open_engine, release
 from tests.store.disk.trace import Recorder
 
 CASES = int(os.environ.get("DAMAGE_CASES", "40"))
@@ -143,8 +143,7 @@ def test_what_cannot_be_read_at_an_end_is_not_taken_for_torn(tmp_path: Path) -> 
         engine.append(generation, 0, [content])
         engine.commit(generation, key, len(content), b"")
         engine.flush()
-    for volume in engine._volumes.values():
-        volume.close()
+    release(engine)
     data.close()
     (tmp_path / "index.sqlite").unlink()
     path = tmp_path / "volumes" / "00000001.vol"

@@ -14,7 +14,13 @@ from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Buffer
 from chunkstore.store.disk.index import Index
 from tests.store.disk.faults import Faults
-from tests.store.disk.load import OWN_AFTER_BYTES, VOLUME_BYTES, content_of, open_engine
+from tests.store.disk.load import (
+    OWN_AFTER_BYTES,
+    VOLUME_BYTES,
+    content_of,
+    open_engine,
+    release,
+)
 
 FULL = OSError(errno.ENOSPC, "no space left on device")
 BROKEN = OSError(errno.EIO, "input/output error")
@@ -71,9 +77,7 @@ class Bench:
 
     def kill(self) -> None:
         """The program is gone; what the system has of its files stays."""
-        self.engine._index.close()
-        for volume in self.engine._volumes.values():
-            volume.close()
+        release(self.engine)
         self.data.close()
 
     def restart(self) -> None:

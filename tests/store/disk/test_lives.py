@@ -17,7 +17,7 @@ import pytest
 
 from chunkstore.store.disk.engine import Engine
 from tests.store.disk.faults import Faults
-from tests.store.disk.load import content_of, open_engine
+from tests.store.disk.load import content_of, open_engine, release
 from tests.store.disk.trace import Operation, crash
 
 WORLDS = int(os.environ.get("CRASH_WORLDS", "4"))
@@ -108,9 +108,9 @@ class World:
                 with suppress(OSError):
                     self.engine.close()
             else:
-                self._release()
+                release(self.engine)
         else:
-            self._release()
+            release(self.engine)
             upto = self.chance.randint(self._began, len(trace))
             folder = self.folder.with_name(str(int(self.folder.name) + 1))
             (folder / "volumes").mkdir(parents=True)
@@ -244,11 +244,6 @@ class World:
         trace.append(Operation("sync_folder"))
         self._began = len(trace)
         self._pending: list[Change] = []
-
-    def _release(self) -> None:
-        self.engine._index.close()
-        for volume in self.engine._volumes.values():
-            volume.close()
 
     def _replace_index(self, folder: Path, path: Path | None) -> None:
         for one in folder.glob("index*"):
