@@ -10,6 +10,7 @@
     survey.py    what the volumes say beyond the index, by looking alone
     start.py     a survey, and what a crash left, mended
     fsck.py      looks at all of a data dir that nobody uses, and touches nothing
+    scrub.py     reads all objects once a period, a run a step
     engine.py    one thread's work: append, commit, delete, sync together
 
 **The durable commit record is the commit point.** Everything else can be made anew from the

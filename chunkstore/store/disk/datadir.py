@@ -20,6 +20,7 @@ _FORMAT_NAME = "chunkstore.json"
 _LOCK_NAME = "lock"
 _VOLUMES_NAME = "volumes"
 _INDEX_NAME = "index.sqlite"
+_SCRUB_NAME = "scrub"
 _PART_NAME = _FORMAT_NAME + ".part"
 # What may lie in a folder that becomes a data dir; the last comes with a file system of its own.
 _NO_STRANGERS = frozenset({_LOCK_NAME, _VOLUMES_NAME, _PART_NAME, "lost+found"})
@@ -47,6 +48,7 @@ class DataDir:
         dir_id: 16 random bytes; a part of every record's checksum.
         volumes: the folder of the volumes.
         index: the path of the index.
+        scrub: the path of the scrub's place.
     """
 
     def __init__(self, folder: Path, access: Access = Access.MAKE) -> None:
@@ -54,6 +56,7 @@ class DataDir:
         self._access = access
         self.volumes = folder / _VOLUMES_NAME
         self.index = folder / _INDEX_NAME
+        self.scrub = folder / _SCRUB_NAME
         try:
             if access is Access.MAKE:
                 _make_folder(folder)

@@ -27,6 +27,7 @@ from chunkstore.store.disk.record import (
     Named,
     checksum,
 )
+from chunkstore.store.disk.scrub import Scrub
 from chunkstore.store.disk.start import start
 from chunkstore.store.disk.volume import OWN, Volume, volume_name
 
@@ -208,6 +209,11 @@ class Engine:
             return verify(key, extent, located.volumes[extent.volume])
         finally:
             located.close()
+
+    def scrub(self, period_s: float, clock: Callable[[], float]) -> Scrub:
+        """Passes over all objects, each within a period; to be made steps of by this thread."""
+        place = self._data.scrub
+        return Scrub(self.ledger, self._volumes, place, period_s=period_s, clock=clock)
 
     # --- space ---------------------------------------------------------------------------------
 

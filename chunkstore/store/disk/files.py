@@ -59,6 +59,10 @@ class Files:
             data += more
         return data
 
+    def forget(self, fd: int, size: int, position: int) -> None:
+        """The system needn't keep so many bytes from `position` on in memory."""
+        os.posix_fadvise(fd, position, size, os.POSIX_FADV_DONTNEED)
+
     def size(self, fd: int) -> int:
         """Of the file, in bytes."""
         return os.fstat(fd).st_size

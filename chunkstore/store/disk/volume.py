@@ -141,6 +141,10 @@ class Volume:
         """At most `size` bytes from `position` on; fewer only where the file ends; for holders."""
         return self._files.read(self.fd, size, position)
 
+    def forget(self, size: int, position: int) -> None:
+        """What was read there isn't read again soon; for holders."""
+        self._files.forget(self.fd, size, position)
+
     def scan(self, start: int, durable_bytes: int | None) -> Scan:
         """Look for records from `start` on; those behind what is durable don't count.
 
