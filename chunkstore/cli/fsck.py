@@ -15,7 +15,7 @@ from chunkstore.cli.columns import printable
 if TYPE_CHECKING:
     from chunkstore.store.disk.fsck import Findings
 
-__all__ = ["fsck"]
+__all__ = ["fsck", "render"]
 
 
 @click.command(short_help="Check a data dir that no server uses.")
@@ -45,12 +45,13 @@ def fsck(folder: Path, repairs: bool, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps({**asdict(found), "repaired": is_repaired}))
     else:
-        for line in _lines(found, is_repaired):
+        for line in render(found, is_repaired=is_repaired):
             click.echo(line)
     return 1 if found.is_damaged or (found.is_mendable and not is_repaired) else 0
 
 
-def _lines(found: Findings, is_repaired: bool) -> Iterator[str]:
+def render(found: Findings, *, is_repaired: bool) -> Iterator[str]:
+    """The lines for people: what there is, what is mended or would be, what is damaged."""
     yield f"format {found.format}, id {found.dir_id}"
     counts = f"{found.volume_count} shared, {found.own_count} of large objects"
     yield f"volumes: {counts}; {found.volume_bytes} bytes, {found.garbage_bytes} of them garbage"
