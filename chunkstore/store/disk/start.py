@@ -12,9 +12,10 @@ from itertools import zip_longest
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.index import Index, IndexDamagedError
-from chunkstore.store.disk.ledger import Extent, Ledger, Stored, Tombstone
+from chunkstore.store.disk.ledger import Ledger
 from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Kind, Named
 from chunkstore.store.disk.scan import Damage, Found
+from chunkstore.store.disk.stored import Extent, Stored, Tombstone
 from chunkstore.store.disk.volume import OWN, Volume, number_of, volume_name
 
 __all__ = ["Report", "Started", "start"]
@@ -89,7 +90,7 @@ def start(data: DataDir, files: Files) -> Started:
             volume.close()
         else:
             _drop(files, data, volumes.pop(number))
-    for number in known.keys() - volumes.keys():
+    for number in ledger.gone(volumes.keys()):
         ledger.forget(number)
     report.missing = ledger.lost(volumes.keys())
     report.damages += [f"{key}: bytes of it are missing" for key in ledger.not_whole()]
