@@ -83,6 +83,11 @@ class Files:
         """What lies in a folder."""
         return sorted(os.listdir(folder))
 
+    def free_bytes(self, folder: Path) -> int:
+        """How much more may be written where a folder lies."""
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+
     def unlink(self, path: Path) -> None:
         """Take a name away; durable once the folder is synced."""
         os.unlink(path)

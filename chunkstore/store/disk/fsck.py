@@ -20,10 +20,11 @@ from chunkstore.store.disk.datadir import FORMAT, Access, DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files, ReadOnlyFiles
 from chunkstore.store.disk.index import Index, IndexDamagedError
-from chunkstore.store.disk.ledger import Extent, Ledger
-from chunkstore.store.disk.located import hold, verify
+from chunkstore.store.disk.ledger import Ledger
+from chunkstore.store.disk.located import verify
 from chunkstore.store.disk.record import HEADER_BYTES
 from chunkstore.store.disk.scan import Damage
+from chunkstore.store.disk.stored import Extent
 from chunkstore.store.disk.survey import Known, Survey, open_volumes, survey
 from chunkstore.store.disk.volume import OWN, SET_ASIDE, Volume, volume_name
 
@@ -248,11 +249,12 @@ def _overlap(one: Damage, position: int, size: int) -> bool:
 
 
 def _is_right(key: str, extent: Extent, volumes: Mapping[int, Volume]) -> bool:
-    located = hold(volumes, [extent])
-    if located is None:
+    volume = volumes.get(extent.volume)
+    if volume is None:
         return False
+    volume.hold()
     try:
-        verify(key, extent, located.volumes[extent.volume])
+        verify(key, extent, volume)
     except DamagedError:
         return False
     except OSError as error:
@@ -260,5 +262,5 @@ def _is_right(key: str, extent: Extent, volumes: Mapping[int, Volume]) -> bool:
             raise
         return False
     finally:
-        located.close()
+        volume.close()
     return True

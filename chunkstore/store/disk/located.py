@@ -6,13 +6,15 @@ finds a volume gone looks again; and who holds one reads all of it, unlinked or 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from chunkstore.errors import DamagedError
-from chunkstore.store.disk.ledger import Extent, Ledger
+from chunkstore.store.disk.ledger import Ledger
 from chunkstore.store.disk.record import checksum
+from chunkstore.store.disk.stored import Extent, Extents
 from chunkstore.store.disk.volume import Volume, volume_name
+from chunkstore.store.disk.volumes import Volumes
 
 __all__ = ["Located", "hold", "locate", "verify"]
 
@@ -25,60 +27,63 @@ class Located(NamedTuple):
         volumes: by number; each to be closed once.
     """
 
-    extents: Sequence[Extent]
+    extents: Extents
     volumes: dict[int, Volume]
 
     def close(self) -> None:
         """Hold none of them any more."""
-        for volume in self.volumes.values():
-            volume.close()
+        _close(self.volumes)
 
 
-def locate(
-    ledger: Ledger, volumes: Mapping[int, Volume], key: str, generation: int
-) -> Located | None:
-    """Where a complete generation lies.
+def locate(ledger: Ledger, volumes: Volumes, key: str, generation: int) -> Located | None:
+    """Where a generation lies, one that `key` has or an upload under way.
 
     Returns:
-        None: `key` has another one by now, or nothing.
+        None: it is neither any more.
     Raises:
         DamagedError: a volume of it is gone.
         OSError: a file of its own can't be opened.
     """
-    before: list[Extent] | None = None
+    before: Extents | None = None
     while True:
-        stored = ledger.objects.get(key)
-        if stored is None or stored.generation != generation:
+        extents = ledger.extents_of(generation)
+        if not ledger.has_generation(generation):
             return None
-        extents = stored.extents
-        located = hold(volumes, extents)
-        if located is not None:
-            return located
+        held = hold(volumes, extents.volumes())
+        if held is not None:
+            return Located(extents, held)
         if extents == before:  # nobody moved it
             raise DamagedError(key, "a volume of it is gone")
         before = extents
 
 
-def hold(volumes: Mapping[int, Volume], extents: Sequence[Extent]) -> Located | None:
-    """Hold what the extents lie in, all of it or nothing; None: one isn't there any more.
+def hold(volumes: Volumes, numbers: Iterable[int]) -> dict[int, Volume] | None:
+    """Hold volumes, all of them or none; None: one isn't there any more.
 
     Raises:
         OSError: a file can't be opened.
     """
-    located = Located(extents, {})
+    held: dict[int, Volume] = {}
     try:
-        for number in {one.volume for one in extents}:
+        for number in numbers:
             volume = volumes.get(number)
             if volume is None or not volume.hold():
-                located.close()
-                return None
-            located.volumes[number] = volume
-    except OSError as error:
-        located.close()
-        if isinstance(error, FileNotFoundError):  # it is just being unlinked
-            return None
+                break
+            held[number] = volume
+        else:
+            return held
+    except FileNotFoundError:  # it is just being unlinked
+        pass
+    except OSError:
+        _close(held)
         raise
-    return located
+    _close(held)
+    return None
+
+
+def _close(held: dict[int, Volume]) -> None:
+    for volume in held.values():
+        volume.close()
 
 
 def verify(key: str, extent: Extent, volume: Volume) -> bytes:

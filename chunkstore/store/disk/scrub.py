@@ -10,16 +10,18 @@ from __future__ import annotations
 import errno
 import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from heapq import heapify, heappop
 from pathlib import Path
 
 from chunkstore.errors import DamagedError
-from chunkstore.store.disk.ledger import Extent, Ledger
+from chunkstore.store.disk.ledger import Ledger
 from chunkstore.store.disk.located import hold
 from chunkstore.store.disk.record import checksum
-from chunkstore.store.disk.volume import Volume, volume_name
+from chunkstore.store.disk.stored import Extent
+from chunkstore.store.disk.volume import volume_name
+from chunkstore.store.disk.volumes import Volumes
 
 __all__ = ["Scrub"]
 
@@ -47,7 +49,7 @@ class Scrub:
     def __init__(
         self,
         ledger: Ledger,
-        volumes: Mapping[int, Volume],
+        volumes: Volumes,
         place: Path,
         *,
         period_s: float,
@@ -121,10 +123,10 @@ class Scrub:
             self._wait_s_per_byte = self._period_s / max(1, live_bytes)
 
     def _is_right(self, extent: Extent) -> bool:
-        located = hold(self._volumes, [extent])
-        if located is None:
+        held = hold(self._volumes, [extent.volume])
+        if held is None:
             return False
-        volume, data = located.volumes[extent.volume], b""
+        volume, data = held[extent.volume], b""
         try:
             data = volume.read(extent.size_bytes, extent.position)
             volume.forget(extent.size_bytes, extent.position)
@@ -132,7 +134,7 @@ class Scrub:
             if error.errno != errno.EIO:
                 raise
         finally:
-            located.close()
+            volume.close()
         is_right = len(data) == extent.size_bytes and checksum(data) == extent.crc
         if not is_right:  # it may have been, when somebody read it first
             volume.verified.discard(extent.position)

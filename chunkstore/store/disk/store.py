@@ -19,7 +19,7 @@ from chunkstore.errors import CapacityError, DiskError
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Buffer, Files
-from chunkstore.store.disk.ledger import Extent
+from chunkstore.store.disk.stored import Extent
 
 __all__ = ["DiskStore"]
 

@@ -12,9 +12,10 @@ from itertools import zip_longest
 
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.files import Files
-from chunkstore.store.disk.ledger import Extent, Ledger, Stored, Tombstone
+from chunkstore.store.disk.ledger import Ledger
 from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Kind, Named
 from chunkstore.store.disk.scan import Damage, Found
+from chunkstore.store.disk.stored import Extent, Stored, Tombstone
 from chunkstore.store.disk.volume import OWN, Volume, number_of
 
 __all__ = ["Known", "Survey", "open_volumes", "survey"]
@@ -102,7 +103,7 @@ def survey(known: Known, volumes: Mapping[int, Volume]) -> Survey:
     found.ledger.settle()
     _read_own(found, known, volumes)
     there = volumes.keys() - set(found.orphans)
-    for number in known.ends.keys() - there:
+    for number in found.ledger.gone(there):
         found.ledger.forget(number)
     found.missing = found.ledger.lost(there)
     return found

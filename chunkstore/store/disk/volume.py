@@ -7,7 +7,6 @@ time; one object's own only while it is written, so that thousands of them need 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -181,7 +180,7 @@ class Volume:
     def append(
         self,
         kind: Kind,
-        pieces: Sequence[Buffer],
+        payload: Buffer,
         crc: int,
         *,
         sequence: int,
@@ -196,12 +195,11 @@ class Volume:
             OSError: nothing was appended: what was written is written over by the next record.
         """
         assert not self.is_frozen
-        size = sum(map(len, pieces))
-        header = Header(kind, size, crc, sequence, generation, offset, self.synced_bytes)
+        header = Header(kind, len(payload), crc, sequence, generation, offset, self.synced_bytes)
         place = self._head.place(self.end)
-        self._files.write(self._fd, [header.encode(place), *pieces], self.end)
+        self._files.write(self._fd, [header.encode(place), payload], self.end)
         position = self.end + HEADER_BYTES
-        self.end = position + size
+        self.end = position + len(payload)
         return position
 
     def sync(self) -> None:

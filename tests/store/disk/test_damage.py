@@ -111,12 +111,16 @@ class BadSector(Recorder):
 def test_a_sector_that_cannot_be_read_is_named_and_the_rest_is_served(
     stopped: tuple[Path, dict[str, bytes | None]], tmp_path: Path
 ) -> None:
-    paths = sorted((stopped[0] / "volumes").iterdir())
+    shutil.copytree(stopped[0], tmp_path / "started")  # which drops files that nobody needs
+    data, engine = open_engine(tmp_path / "started")
+    engine.close()
+    data.close()
+    paths = sorted((tmp_path / "started" / "volumes").iterdir())
     cases = [(p.name, n) for p in paths for n in range(-(-p.stat().st_size // SECTOR_BYTES))]
     served = 0
     for number, case in enumerate(cases):
         folder = tmp_path / str(number)
-        shutil.copytree(stopped[0], folder)
+        shutil.copytree(tmp_path / "started", folder)
         (folder / "index.sqlite").unlink()
         before = {path.name: path.read_bytes() for path in (folder / "volumes").iterdir()}
         data, engine = open_engine(folder, BadSector(*case))
@@ -162,10 +166,11 @@ def test_a_file_whose_commit_is_damaged_is_set_aside(tmp_path: Path) -> None:
     """Without its commit it looks like an upload's that broke off; those are dropped."""
     data, engine = open_engine(tmp_path)
     generation = engine.begin()
+    engine.append(generation, 0, [bytes(OWN_AFTER_BYTES)])
     engine.append(generation, OWN_AFTER_BYTES, [b"x" * 1000])
     engine.commit(generation, "/large", OWN_AFTER_BYTES + 1000, b"")
     engine.flush()
-    volume = engine._active
+    volume = engine._volumes.active
     position = volume.end - engine.ledger.objects["/large"].commit_bytes
     engine.close()
     data.close()

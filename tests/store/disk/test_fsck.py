@@ -58,12 +58,11 @@ def test_all_is_right_and_nothing_is_touched(tmp_path: Path) -> None:
 def test_what_a_kill_left_is_told_and_mended(tmp_path: Path) -> None:
     bench = full(tmp_path)
     shutil.copytree(tmp_path, tmp_path.with_name("older"))  # of the index, with its log
-    uploads = [bench.engine.begin() for _ in range(2)]
-    for generation in uploads:
-        bench.engine.append(generation, OWN_AFTER_BYTES * (generation % 2), [b"x" * 100])
+    upload = bench.engine.begin()
+    bench.append(upload, bytes(OWN_AFTER_BYTES + 1000))
     bench.put("/new", b"new")
     bench.engine.flush()
-    active = bench.engine._active.path
+    active = bench.engine._volumes.active.path
     bench.kill()
     with active.open("ab") as file:
         file.write(b"torn")
@@ -76,7 +75,7 @@ def test_what_a_kill_left_is_told_and_mended(tmp_path: Path) -> None:
     assert state(tmp_path) == before
     assert found.torn == {active.name: 4}
     assert found.upload_count == 1
-    assert found.orphans == [f"own-{next(one for one in uploads if one % 2)}.vol"]
+    assert found.orphans == [f"own-{upload}.vol"]
     assert found.index == "behind"
     assert found.is_mendable
     assert not found.is_damaged
@@ -168,7 +167,7 @@ def test_a_record_that_is_gone_makes_the_index_dear(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.put("/a", b"one")
     bench.engine.flush()
-    volume = bench.engine._active
+    volume = bench.engine._volumes.active
     position = volume.end - bench.engine.ledger.objects["/a"].commit_bytes
     bench.put("/b", b"two")
     bench.stop()

@@ -13,7 +13,7 @@ from chunkstore.errors import DamagedError
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.located import Located
 from chunkstore.store.disk.volume import OWN
-from tests.store.disk.load import OWN_AFTER_BYTES
+from tests.store.disk.load import OWN_AFTER_BYTES, compact, volumes_of
 from tests.store.disk.test_engine import Bench
 
 
@@ -69,7 +69,7 @@ def test_what_is_held_can_be_read_behind_a_compaction(bench: Bench) -> None:
         bench.put(f"/{number}", bytes([number]) * 900)
     bench.engine.flush()
     located = locate(bench.engine, "/0")
-    bench.engine.compact(1)
+    compact(bench.engine, 1)
     assert bytes_of(bench.engine, "/0", located) == bytes(900)
     located.close()
     located = locate(bench.engine, "/0")
@@ -112,7 +112,7 @@ def test_readers_and_compaction_at_once(bench: Bench) -> None:
     for reader in readers:
         reader.start()
     for _ in range(30):
-        bench.engine.compact(min(bench.engine.garbage_bytes()))
+        compact(bench.engine, min(bench.engine.garbage_bytes()))
         bench.put("/filler", b"x" * 900)
     is_over.set()
     for reader in readers:
@@ -127,7 +127,7 @@ def test_own_files_are_open_only_while_they_are_needed(bench: Bench) -> None:
     for is_restarted in (False, True):
         if is_restarted:
             bench.restart()
-        own = [one for number, one in bench.engine._volumes.items() if number >= OWN]
+        own = [one for number, one in volumes_of(bench.engine).items() if number >= OWN]
         assert [one._holders for one in own] == [0] * 5
     located = locate(bench.engine, "/0")
     again = locate(bench.engine, "/0")
@@ -145,12 +145,12 @@ def test_no_descriptor_left_holds_nothing(bench: Bench, monkeypatch: pytest.Monk
     def fail(path: Path) -> int:
         raise OSError(errno.EMFILE, "too many open files")
 
-    holders = [one._holders for one in bench.engine._volumes.values()]
+    holders = [one._holders for one in volumes_of(bench.engine).values()]
     with monkeypatch.context() as patch:
         patch.setattr(bench.files, "open", fail)
         with pytest.raises(OSError, match="too many open files"):
             locate(bench.engine, "/0")
-    assert [one._holders for one in bench.engine._volumes.values()] == holders
+    assert [one._holders for one in volumes_of(bench.engine).values()] == holders
 
 
 def test_a_volume_that_somebody_took_away(bench: Bench) -> None:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from chunkstore.store.disk.ledger import Extent
 from chunkstore.store.disk.scrub import WAIT_S, Scrub
-from tests.store.disk.load import OWN_AFTER_BYTES
+from chunkstore.store.disk.stored import Extent
+from chunkstore.store.disk.volume import volume_name
+from tests.store.disk.load import OWN_AFTER_BYTES, compact, volumes_of
 from tests.store.disk.test_engine import BROKEN, Bench
 from tests.store.disk.test_fsck import state
 
@@ -53,7 +54,7 @@ def extents(bench: Bench) -> list[tuple[str, Extent]]:
 
 def flip(bench: Bench, extent: Extent) -> None:
     """Another byte in a run."""
-    path = bench.engine._volumes[extent.volume].path
+    path = volumes_of(bench.engine)[extent.volume].path
     with path.open("r+b") as file:
         file.seek(extent.position + extent.size_bytes // 2)
         byte = file.read(1)
@@ -83,7 +84,7 @@ def test_each_flaw_is_named_once_a_pass_and_kept(bench: Bench) -> None:
         flip(bench, extent)
     before = state(bench.folder / "volumes")
     expected = sorted(
-        f"{key} is damaged: {bench.engine._volumes[extent.volume].path.name} at {extent.position}"
+        f"{key} is damaged: {volume_name(extent.volume)} at {extent.position}"
         for key, extent in damaged
     )
     for count in (1, 2):
@@ -95,7 +96,7 @@ def test_each_flaw_is_named_once_a_pass_and_kept(bench: Bench) -> None:
 def test_a_flaw_is_not_taken_for_right_because_it_once_was(bench: Bench) -> None:
     key, extent = extents(bench)[3]
     bench.engine.read(key, extent)
-    verified = bench.engine._volumes[extent.volume].verified
+    verified = volumes_of(bench.engine)[extent.volume].verified
     assert extent.position in verified
     flip(bench, extent)
     run(bench.engine.scrub(PERIOD_S, clock := Clock()), clock)
@@ -202,13 +203,13 @@ def test_what_is_moved_or_deleted_meanwhile_is_no_flaw(bench: Bench) -> None:
 
     to_the_first_run_of(1000)  # of two
     for number in sorted(bench.engine.garbage_bytes()):
-        bench.engine.compact(number)
+        compact(bench.engine, number)
     to_the_first_run_of(1000)
     for key in list(bench.engine.ledger.objects)[:-1]:
         bench.engine.delete(key)
     bench.engine.flush()
     for number in sorted(bench.engine.garbage_bytes()):
-        bench.engine.compact(number)
+        compact(bench.engine, number)
     assert run(scrub, clock, passes=2) == []
 
 
