@@ -42,7 +42,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
-    "cli": PURE | {"client", "demo", "process", "transfer", "wire", "chunkstore"},
+    "cli": PURE | {"client", "demo", "process", "store", "transfer", "wire", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }

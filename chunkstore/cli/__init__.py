@@ -4,6 +4,7 @@
     serve.py     `chunkstore serve`: the live origin
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
+    fsck.py      `chunkstore fsck`: what a data dir has, and what is the matter with it
     put.py, get.py, ls.py, rm.py, tail.py   the client's commands
     remote.py    what these share: URLs, flags, how a job runs and is interrupted
     progress.py  bars, on a terminal alone
@@ -26,6 +27,7 @@ import click
 from chunkstore import __version__
 from chunkstore.cli.config import config
 from chunkstore.cli.demo import demo
+from chunkstore.cli.fsck import fsck
 from chunkstore.cli.get import get
 from chunkstore.cli.ls import ls
 from chunkstore.cli.put import put
@@ -34,7 +36,7 @@ from chunkstore.cli.serve import serve
 from chunkstore.cli.sign import sign
 from chunkstore.cli.tail import tail
 from chunkstore.cli.token import token
-from chunkstore.errors import ChunkstoreError, SettingsError
+from chunkstore.errors import ChunkstoreError, DataDirError, SettingsError
 
 __all__ = ["cli", "main"]
 
@@ -61,7 +63,7 @@ def cli() -> None:
     """
 
 
-for _command in (serve, demo, put, get, ls, rm, tail, token, sign, config):
+for _command in (serve, demo, put, get, ls, rm, tail, token, sign, config, fsck):
     cli.add_command(_command)
 
 
@@ -78,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "chunkstore"
         return _fail(_WRONG_INPUT, f"{error.format_message()} See '{path} --help'.")
-    except SettingsError as error:
+    except (SettingsError, DataDirError) as error:
         return _fail(_WRONG_INPUT, str(error))
     except (ChunkstoreError, click.ClickException) as error:
         return _fail(_FAILED, str(error))

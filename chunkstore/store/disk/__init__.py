@@ -1,13 +1,23 @@
 """Complete generations on disk: append-only volumes, and an index that is a cache of them.
 
-    files.py     the narrow seam: every syscall that touches the data dir's files
-    record.py    what a volume is made of: runs, commits, tombstones, marks; pure
-    volume.py    one append-only file of records: append, sync, scan, read
-    ledger.py    what the records say together, whatever their order; pure
-    index.py     the ledger's rows in SQLite, each with a checksum
-    datadir.py   whose folder it is: format version, lock
-    start.py     what the index knows, and what the volumes say beyond it
-    engine.py    one thread's work: append, commit, delete, sync together
+    files.py       the narrow seam: every syscall that touches the data dir's files
+    record.py      what a volume is made of: runs, commits, tombstones, marks; pure
+    scan.py        the search for them, whatever became of the file; pure
+    volume.py      one append-only file of records: append, sync, scan, hold and read
+    volumes.py     all of them: where the next record goes, what must be synced
+    stored.py      what is known of an object, packed; pure
+    ledger.py      what the records say together, whatever their order; pure
+    log.py         records are appended, made durable, and told to the ledger then
+    index.py       the ledger's rows in SQLite, each with a checksum
+    datadir.py     whose folder it is: format version, lock
+    survey.py      what the volumes say beyond the index, by looking alone
+    start.py       a survey, and what a crash left, mended
+    fsck.py        looks at all of a data dir that nobody uses, and touches nothing
+    scrub.py       reads all objects once a period, a run a step
+    located.py     where an object's bytes are, for readers in any thread
+    compaction.py  empties a volume, a step at a time
+    engine.py      one thread's work: append, commit, delete, flush, save the index
+    store.py       the engine behind tasks
 
 **The durable commit record is the commit point.** Everything else can be made anew from the
 volumes: an index that is missing, older or damaged costs a scan. What a crash can leave is a prefix

@@ -6,43 +6,63 @@ import fcntl
 import json
 import os
 import secrets
+from enum import Enum
 from pathlib import Path
 
 from chunkstore.errors import DataDirError
 from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.record import ID_BYTES
 
-__all__ = ["FORMAT", "DataDir"]
+__all__ = ["FORMAT", "Access", "DataDir"]
 
 FORMAT = 1
 _FORMAT_NAME = "chunkstore.json"
 _LOCK_NAME = "lock"
 _VOLUMES_NAME = "volumes"
 _INDEX_NAME = "index.sqlite"
+_SCRUB_NAME = "scrub"
+_PART_NAME = _FORMAT_NAME + ".part"
+# What may lie in a folder that becomes a data dir; the last comes with a file system of its own.
+_NO_STRANGERS = frozenset({_LOCK_NAME, _VOLUMES_NAME, _PART_NAME, "lost+found"})
+
+
+class Access(Enum):
+    """What a data dir is wanted for."""
+
+    MAKE = "it is made if it isn't there; a folder that is empty becomes one"
+    WRITE = "it must be there"
+    READ = "it must be there, and nothing in it is touched"
 
 
 class DataDir:
     """A data dir that nobody else may use until `close`.
 
     Args:
-        folder: made if it isn't there; one that is empty becomes a data dir.
+        folder: its path.
+        access: what it is wanted for.
     Raises:
-        DataDirError: it is another's, in use, of another version, or not to be written; nothing in
-            it was touched.
+        DataDirError: it is another's, in use, of another version, or not to be read or written;
+            nothing in it was touched.
 
     Attributes:
         dir_id: 16 random bytes; a part of every record's checksum.
         volumes: the folder of the volumes.
         index: the path of the index.
+        scrub: the path of the scrub's place.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, access: Access = Access.MAKE) -> None:
         self._folder = folder
+        self._access = access
         self.volumes = folder / _VOLUMES_NAME
         self.index = folder / _INDEX_NAME
+        self.scrub = folder / _SCRUB_NAME
         try:
-            _make_folder(folder)
+            if access is Access.MAKE:
+                _make_folder(folder)
             known = self._read_format()
+            if access is not Access.READ:
+                self._check_writable()
             self._lock = self._take_lock()
             try:
                 self.dir_id = known or self._read_format() or self._make()
@@ -54,22 +74,18 @@ class DataDir:
 
     def close(self) -> None:
         """Let others have it."""
+        if self._lock is None:
+            return
+        if self._access is not Access.READ:
+            os.ftruncate(self._lock, 0)  # who has it next may not say so
         os.close(self._lock)
 
     def _read_format(self) -> bytes | None:
-        """Its id; None if it is empty."""
+        """Its id; None if it is empty, and to be made."""
         try:
             text = (self._folder / _FORMAT_NAME).read_bytes()
         except FileNotFoundError:
-            # What was begun and not finished was never used.
-            strangers = set(os.listdir(self._folder)) - {_LOCK_NAME, _VOLUMES_NAME, _PART_NAME}
-            if strangers:
-                raise DataDirError(
-                    self._folder, f"not empty, and no data dir: it has {sorted(strangers)[0]!r}"
-                ) from None
-            if self.volumes.exists() and os.listdir(self.volumes):
-                detail = f"{_FORMAT_NAME} is missing, but there are volumes"
-                raise DataDirError(self._folder, detail) from None
+            self._check_empty()
             return None
         try:
             found = json.loads(text)
@@ -81,24 +97,56 @@ class DataDir:
             raise DataDirError(self._folder, detail)
         if len(dir_id) != ID_BYTES:
             raise DataDirError(self._folder, f"{_FORMAT_NAME} is damaged")
+        if not self.volumes.is_dir():  # it was there before the format file was
+            raise DataDirError(self._folder, f"the folder {_VOLUMES_NAME!r} is missing")
         return dir_id
 
-    def _take_lock(self) -> int:
-        fd = os.open(self._folder / _LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _check_empty(self) -> None:
+        """It may become a data dir: it has nothing but what a start that was cut short left."""
+        names = os.listdir(self._folder)
+        if strangers := sorted(set(names) - _NO_STRANGERS):
+            detail = f"not empty, and no data dir: it has {strangers[0]!r}"
+        elif self.volumes.exists() and os.listdir(self.volumes):
+            detail = f"{_FORMAT_NAME} is missing, but there are volumes"
+        elif self._access is not Access.MAKE:
+            detail = f"no data dir: it has no {_FORMAT_NAME}"
+        else:
+            return
+        raise DataDirError(self._folder, detail)
+
+    def _check_writable(self) -> None:
+        """Before anything is written: what can be refused is refused untouched."""
+        for path in (self._folder, self.volumes, self._folder / _LOCK_NAME):
+            if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
+                raise DataDirError(path, "not writable")
+
+    def _take_lock(self) -> int | None:
+        """The lock's descriptor; None: one who only reads finds no lock, so nobody has it."""
+        path = self._folder / _LOCK_NAME
+        is_reading = self._access is Access.READ
+        flags = os.O_RDONLY if is_reading else os.O_RDWR | os.O_CREAT
+        try:
+            fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            if is_reading:
+                return None
+            raise
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            holder = os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "another process"
+            holder = _holder(fd)
             os.close(fd)
             raise DataDirError(self._folder, f"in use by {holder}") from None
-        os.ftruncate(fd, 0)
-        os.pwrite(fd, b"process %d\n" % os.getpid(), 0)
+        if not is_reading:
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, b"process %d\n" % os.getpid(), 0)
         return fd
 
     def _make(self) -> bytes:
         """Make an empty folder ours: the format file comes last, whole or not at all."""
         dir_id = secrets.token_bytes(ID_BYTES)
         self.volumes.mkdir(mode=0o700, exist_ok=True)
+        Files().sync_folder(self._folder)  # the format file says that it is there
         part = self._folder / _PART_NAME
         with part.open("w", encoding="utf-8") as file:
             file.write(json.dumps({"format": FORMAT, "id": dir_id.hex()}) + "\n")
@@ -109,7 +157,11 @@ class DataDir:
         return dir_id
 
 
-_PART_NAME = _FORMAT_NAME + ".part"
+def _holder(fd: int) -> str:
+    """Who has a lock, as far as it says so: one who was killed still stands there."""
+    process, _, number = os.pread(fd, 100, 0).decode("ascii", "replace").strip().partition(" ")
+    is_alive = number.isdigit() and Path("/proc", number).exists()
+    return f"{process} {number}" if is_alive else "another process"
 
 
 def _make_folder(folder: Path) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Buffer", "Files"]
+__all__ = ["Buffer", "Files", "ReadOnlyFiles"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -58,6 +59,10 @@ class Files:
             data += more
         return data
 
+    def forget(self, fd: int, size: int, position: int) -> None:
+        """The system needn't keep so many bytes from `position` on in memory."""
+        os.posix_fadvise(fd, position, size, os.POSIX_FADV_DONTNEED)
+
     def size(self, fd: int) -> int:
         """Of the file, in bytes."""
         return os.fstat(fd).st_size
@@ -78,9 +83,18 @@ class Files:
         """What lies in a folder."""
         return sorted(os.listdir(folder))
 
+    def free_bytes(self, folder: Path) -> int:
+        """How much more may be written where a folder lies."""
+        found = os.statvfs(folder)
+        return found.f_bavail * found.f_frsize
+
     def unlink(self, path: Path) -> None:
         """Take a name away; durable once the folder is synced."""
         os.unlink(path)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file another name; durable once the folder is synced."""
+        os.rename(path, target)
 
     def sync_folder(self, folder: Path) -> None:
         """Wait until the folder's names are durable."""
@@ -89,3 +103,35 @@ class Files:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+class ReadOnlyFiles(Files):
+    """The file system, for one who must not change it: what would raises OSError (EROFS)."""
+
+    def open(self, path: Path) -> int:
+        """An existing file, to read; its descriptor."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def create(self, path: Path) -> int:
+        """Refused."""
+        raise _refusal()
+
+    def write(self, fd: int, pieces: Sequence[Buffer], position: int) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def truncate(self, fd: int, size: int) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def unlink(self, path: Path) -> None:
+        """Refused."""
+        raise _refusal()
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Refused."""
+        raise _refusal()
+
+
+def _refusal() -> OSError:
+    return OSError(errno.EROFS, os.strerror(errno.EROFS))

@@ -8,35 +8,42 @@ whole index worthless, which costs a scan and nothing else.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
+from zlib import crc32
 
-from chunkstore.store.disk.ledger import Ledger, Stored, Tombstone
-from chunkstore.store.disk.record import checksum
+from chunkstore.store.disk.ledger import Ledger
+from chunkstore.store.disk.record import ID_BYTES
+from chunkstore.store.disk.stored import Extents, Stored, Tombstone
 
 __all__ = ["Index", "IndexDamagedError"]
 
 _CRC = struct.Struct("<I")
-_OBJECT = struct.Struct("<QQQQII")
 _TOMBSTONE = struct.Struct("<QQI")
 _NUMBER = struct.Struct("<Q")
-_DIGEST = struct.Struct("<QQ")
-_VERSION = 1
+_DIGEST = struct.Struct(f"<QQ{ID_BYTES}s")
+_VERSION = 3
 _DAMAGE = (sqlite3.DatabaseError, ValueError)  # the second where it is read as text, or a number
 _ALL = 1 << 64
 
 
 class _Room(IntEnum):
-    OBJECT = 1
-    OPEN = 2
-    TOMBSTONE = 3
-    DEAD = 4
-    VOLUME = 5
-    STATE = 6
+    """What a row is of; then what its number and its name are.
+
+    Objects are many: theirs is a sequence, so that new ones come behind the others.
+    """
+
+    OBJECT = 1  # sequence of its commit, name
+    OPEN = 2  # generation, offset of the first of these extents: a part of what there is
+    TOMBSTONE = 3  # its sequence, name
+    DEAD = 4  # 0, name
+    VOLUME = 5  # its number, nothing
+    STATE = 6  # 0, what it is
 
 
 class IndexDamagedError(Exception):
@@ -48,22 +55,27 @@ class Index:
 
     Args:
         path: of the database, made if it isn't there; None: in memory, for want of a better place.
+        dir_id: of the data dir: what an index says of another one isn't believed.
     Raises:
         IndexDamagedError: it is no database, or one of another version.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, dir_id: bytes) -> None:
+        self._dir_id = dir_id
         try:
+            if path is not None:
+                _make_private(path)
             self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
             try:
                 self._prepare()
             except BaseException:  # whatever it is: nobody else can close it
                 self._database.close()
                 raise
-        except _DAMAGE as error:
+        except (OSError, *_DAMAGE) as error:
             raise IndexDamagedError(str(error)) from error
         self._sum = self._count = 0  # of all rows' checksums, and how many there are
         self._ends: dict[int, int] = {}  # of the volumes, as the rows have them
+        self._parts: dict[int, int] = {}  # of uploads: so many bytes of extents are in rows
 
     def _prepare(self) -> None:
         # In a write-ahead log, so that a commit needs no sync: it may be lost, never torn.
@@ -74,8 +86,8 @@ class Index:
             raise IndexDamagedError(f"version {version}, not {_VERSION}")
         self._database.execute(f"PRAGMA user_version = {_VERSION}")
         self._database.execute(
-            "CREATE TABLE IF NOT EXISTS rows (room INTEGER, name TEXT, value BLOB,"
-            " PRIMARY KEY (room, name)) WITHOUT ROWID"
+            "CREATE TABLE IF NOT EXISTS rows (room INTEGER, number INTEGER, name TEXT, value BLOB,"
+            " PRIMARY KEY (room, number, name)) WITHOUT ROWID"
         )
         self._database.execute("PRAGMA busy_timeout = 0")  # who has it may keep it
 
@@ -103,38 +115,42 @@ class Index:
         """
         known: dict[int, int] = {}
         sequence = 0
-        digest = _DIGEST.pack(0, 0)
-        for room, name, value in self._rows():
+        digest = _DIGEST.pack(0, 0, self._dir_id)
+        for room, number, name, value in self._rows():
             match room:
                 case _Room.OBJECT:
-                    ledger.load(name, _stored(value))
+                    ledger.load(name, value)
                 case _Room.OPEN:
-                    ledger.load_open(int(name), value)
+                    ledger.load_open(number, value)
+                    self._parts[number] = self._parts.get(number, 0) + len(value)
                 case _Room.TOMBSTONE:
                     ledger.tombstone(name, Tombstone(*_TOMBSTONE.unpack(value)))
                 case _Room.DEAD:
-                    ledger.dead[name] = frozenset(one[0] for one in _NUMBER.iter_unpack(value))
+                    ledger.load_dead(name, [one[0] for one in _NUMBER.iter_unpack(value)])
                 case _Room.VOLUME:
-                    [known[int(name)]] = _NUMBER.unpack(value)
+                    [known[number]] = _NUMBER.unpack(value)
                 case _Room.STATE if name == "sequence":
                     [sequence] = _NUMBER.unpack(value)
                 case _Room.STATE:
                     digest = value
-        if _DIGEST.unpack(digest) != (self._sum, self._count):
+        *counted, dir_id = _DIGEST.unpack(digest)
+        if dir_id != self._dir_id:
+            raise IndexDamagedError("it is another data dir's")
+        if counted != [self._sum, self._count]:
             raise IndexDamagedError("rows are missing, or too many")
         self._ends = dict(known)
-        ledger.touched.clear()
+        ledger.noted()
         return known, sequence
 
-    def _rows(self) -> Iterator[tuple[int, str, bytes]]:
+    def _rows(self) -> Iterator[tuple[int, int, str, bytes]]:
         try:
-            for room, name, value in self._database.execute("SELECT room, name, value FROM rows"):
-                if not _is_right(room, name, value):
-                    raise IndexDamagedError(f"a row of room {room} is damaged")
-                if (room, name) != _DIGEST_ROW:
-                    self._sum = (self._sum + _CRC.unpack_from(value)[0]) % _ALL
+            for row in self._database.execute("SELECT room, number, name, value FROM rows"):
+                crc, content = _opened(*row)
+                room, number, name, _ = row
+                if (room, number, name) != _DIGEST_ROW:
+                    self._sum = (self._sum + crc) % _ALL
                     self._count += 1
-                yield room, name, value[_CRC.size :]
+                yield room, number, name, content
         except _DAMAGE as error:
             raise IndexDamagedError(str(error)) from error
 
@@ -148,18 +164,23 @@ class Index:
         Raises:
             sqlite3.Error: nothing of it was taken in.
         """
-        before = self._sum, self._count
+        before, parts = (self._sum, self._count), dict(self._parts)
         try:
             self._database.execute("BEGIN IMMEDIATE")
+            for dropped in ledger.dropped:
+                self._take(_Room.OBJECT, dropped)
+                self._take(_Room.TOMBSTONE, dropped)
             for touched in ledger.touched:
-                for room, value in _values(ledger, touched):
-                    self._put(room, str(touched), value)
+                if isinstance(touched, str):
+                    self._put_name(ledger, touched)
+                else:
+                    self._put_open(ledger, touched, parts)
             for number in self._ends.keys() - volumes.keys():
-                self._put(_Room.VOLUME, str(number), None)
+                self._take(_Room.VOLUME, number)
             for number, end in volumes.items() - self._ends.items():
-                self._put(_Room.VOLUME, str(number), _NUMBER.pack(end))
-            self._put(_Room.STATE, "sequence", _NUMBER.pack(sequence))
-            digest = _checked(*_DIGEST_ROW, _DIGEST.pack(self._sum, self._count))
+                self._put(_Room.VOLUME, number, "", _NUMBER.pack(end))
+            self._put(_Room.STATE, 0, "sequence", _NUMBER.pack(sequence))
+            digest = _closed(*_DIGEST_ROW, _DIGEST.pack(self._sum, self._count, self._dir_id))
             self._database.execute(_UPSERT, [*_DIGEST_ROW, digest])
             self._database.execute("COMMIT")
         except sqlite3.Error:
@@ -167,72 +188,99 @@ class Index:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
             raise
-        self._ends = dict(volumes)
-        ledger.touched.clear()
+        self._ends, self._parts = dict(volumes), parts
+        ledger.noted()
 
-    def _put(self, room: _Room, name: str, value: bytes | None) -> None:
-        """A row's new content, or None to take it away."""
-        found = self._database.execute(
-            "SELECT value FROM rows WHERE room = ? AND name = ?", [room, name]
-        ).fetchone()
-        if found is not None:
-            self._sum = (self._sum - _CRC.unpack_from(found[0])[0]) % _ALL
-            self._count -= 1
-        if value is not None:
-            checked = _checked(room, name, value)
-            self._sum = (self._sum + _CRC.unpack_from(checked)[0]) % _ALL
-            self._count += 1
-            self._database.execute(_UPSERT, [room, name, checked])
-        elif found is not None:
-            self._database.execute("DELETE FROM rows WHERE room = ? AND name = ?", [room, name])
+    def _put_name(self, ledger: Ledger, name: str) -> None:
+        row, tombstone = ledger.objects.row(name), ledger.tombstones.get(name)
+        if row is not None:
+            self._put(_Room.OBJECT, Stored.decode(row).sequence, name, row)
+        if tombstone is not None:
+            self._put(_Room.TOMBSTONE, tombstone.sequence, name, _TOMBSTONE.pack(*tombstone))
+        dead = b"".join(map(_NUMBER.pack, sorted(ledger.dead.get(name, ()))))
+        if dead:
+            self._put(_Room.DEAD, 0, name, dead)
+        else:
+            self._take(_Room.DEAD, 0, name)
 
+    def _put_open(self, ledger: Ledger, generation: int, parts: dict[int, int]) -> None:
+        """What an upload has more than the last time; or all, if that is no longer so."""
+        packed = ledger.open.get(generation)
+        if packed is None or generation in ledger.moved:
+            if parts.pop(generation, 0):
+                self._take(_Room.OPEN, generation)
+        if packed is not None:
+            more = bytes(packed[parts.get(generation, 0) :])
+            if more:
+                self._put(_Room.OPEN, generation, str(Extents(more)[0].offset), more)
+            parts[generation] = len(packed)
 
-_UPSERT = "INSERT INTO rows VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-_DIGEST_ROW = (_Room.STATE, "digest")
+    def _put(self, room: _Room, number: int, name: str, value: bytes) -> None:
+        """A row's new content."""
+        self._discount(room, number, name)
+        closed = _closed(room, number, name, value)
+        self._sum = (self._sum + _CRC.unpack_from(closed)[0]) % _ALL
+        self._count += 1
+        self._database.execute(_UPSERT, [room, number, name, closed])
 
+    def _take(self, room: _Room, number: int, name: str | None = None) -> None:
+        """No row of that number, and of that name if one is given, any more."""
+        if self._discount(room, number, name):
+            self._database.execute(*_where("DELETE", room, number, name))
 
-def _values(ledger: Ledger, touched: str | int) -> Iterable[tuple[_Room, bytes | None]]:
-    """The rows of a name or of an upload; None: there is none."""
-    if isinstance(touched, int):
-        yield _Room.OPEN, ledger.open.get(touched)
-        return
-    stored, tombstone = ledger.objects.get(touched), ledger.tombstones.get(touched)
-    dead = b"".join(map(_NUMBER.pack, sorted(ledger.dead.get(touched, ()))))
-    yield _Room.OBJECT, None if stored is None else _packed(stored)
-    yield _Room.TOMBSTONE, None if tombstone is None else _TOMBSTONE.pack(*tombstone)
-    yield _Room.DEAD, dead or None
-
-
-def _packed(stored: Stored) -> bytes:
-    fixed = _OBJECT.pack(
-        stored.sequence,
-        stored.generation,
-        stored.size_bytes,
-        stored.commit_volume,
-        stored.commit_bytes,
-        len(stored.facts),
-    )
-    return fixed + stored.facts + stored.packed
-
-
-def _stored(value: bytes) -> Stored:
-    sequence, generation, size, volume, commit_bytes, length = _OBJECT.unpack_from(value)
-    facts = value[_OBJECT.size : _OBJECT.size + length]
-    packed = value[_OBJECT.size + length :]
-    return Stored(sequence, generation, size, facts, volume, commit_bytes, packed)
+    def _discount(self, room: _Room, number: int, name: str | None) -> int:
+        """Take rows out of the sum that is of all of them; how many."""
+        found = self._database.execute(*_where("SELECT value", room, number, name)).fetchall()
+        for [value] in found:
+            self._sum = (self._sum - _CRC.unpack_from(value)[0]) % _ALL
+        self._count -= len(found)
+        return len(found)
 
 
-def _checked(room: int, name: str, value: bytes) -> bytes:
-    return _CRC.pack(_row_crc(room, name, value)) + value
+def _make_private(path: Path) -> None:
+    """An empty file for the database, with no right for others, which SQLite's own files take on.
+
+    SQLite would make it with all that the umask leaves.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
-def _is_right(room: object, name: object, value: object) -> bool:
-    """Whether it has the types and the checksum that were written."""
-    if not (isinstance(room, int) and isinstance(name, str) and isinstance(value, bytes)):
-        return False
-    crc, content = value[: _CRC.size], value[_CRC.size :]
-    return len(crc) == _CRC.size and _CRC.unpack(crc)[0] == _row_crc(room, name, content)
+def _where(what: str, room: int, number: int, name: str | None) -> tuple[str, list[object]]:
+    if name is None:
+        return f"{what} FROM rows WHERE room = ? AND number = ?", [room, number]
+    return f"{what} FROM rows WHERE room = ? AND number = ? AND name = ?", [room, number, name]
 
 
-def _row_crc(room: int, name: str, value: bytes) -> int:
-    return checksum(b"%d\0%b\0%b" % (room, name.encode("utf-8", "surrogatepass"), value))
+_UPSERT = "INSERT INTO rows VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
+_DIGEST_ROW = (_Room.STATE, 0, "digest")
+
+
+def _closed(room: int, number: int, name: str, value: bytes) -> bytes:
+    """A row's content, behind its checksum."""
+    return _CRC.pack(_row_crc(room, number, name, value)) + value
+
+
+def _opened(room: object, number: object, name: object, value: object) -> tuple[int, bytes]:
+    """A row's checksum, which was right, and its content.
+
+    Raises:
+        IndexDamagedError: it hasn't the types or the checksum that were written.
+    """
+    if (
+        isinstance(room, int)
+        and isinstance(number, int)
+        and isinstance(name, str)
+        and isinstance(value, bytes)
+        and len(value) >= _CRC.size
+    ):
+        [crc] = _CRC.unpack_from(value)
+        content = value[_CRC.size :]
+        if crc == _row_crc(room, number, name, content):
+            return crc, content
+    raise IndexDamagedError(f"a row of room {room} is damaged")
+
+
+def _row_crc(room: int, number: int, name: str, value: bytes) -> int:
+    """By zlib, which goes on from a sum: nothing is copied. Cost: half a microsecond."""
+    head = b"%d %d %b\0" % (room, number, name.encode("utf-8", "surrogatepass"))
+    return crc32(value, crc32(head))

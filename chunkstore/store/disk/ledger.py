@@ -5,6 +5,7 @@ what compaction wrote again keeps its sequence, and may be met twice. So a recor
 sequence, and of two that are the same the later copy is as good.
 
     run, commit, tombstone   what was written, or found by a scan
+    move                     compaction wrote a run again
     settle                   the scan is over: what nobody committed is forgotten
     forget                   a volume is gone
 
@@ -15,84 +16,12 @@ scan would bring the object back.
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
 
-from chunkstore.store.disk.record import HEADER_BYTES
+from chunkstore.store.disk.stored import Extent, Extents, Objects, Stored, Tombstone, place
 
-__all__ = ["Extent", "Ledger", "Stored", "Tombstone"]
-
-_EXTENT = struct.Struct("<QQQII")
-
-
-class Extent(NamedTuple):
-    """Where one run of an object lies.
-
-    Attributes:
-        offset: of its first byte in the object.
-        volume: its number.
-        position: of the payload in the volume.
-        size_bytes, crc: of the payload.
-    """
-
-    offset: int
-    volume: int
-    position: int
-    size_bytes: int
-    crc: int
-
-    @property
-    def record_bytes(self) -> int:
-        """With its header."""
-        return HEADER_BYTES + self.size_bytes
-
-
-@dataclass(slots=True)
-class Stored:
-    """A complete object.
-
-    Attributes:
-        sequence: of its commit; the highest of a name holds.
-        generation: whose runs it has.
-        size_bytes: of the object.
-        facts: what its commit carries, as it was written.
-        packed: its extents, by offset; a million objects are in memory, most with one.
-        commit_volume, commit_bytes: where the commit lies, and the size of that record.
-    """
-
-    sequence: int
-    generation: int
-    size_bytes: int
-    facts: bytes
-    commit_volume: int
-    commit_bytes: int
-    packed: bytes = b""
-
-    @property
-    def extents(self) -> list[Extent]:
-        """In order of their offsets."""
-        return [Extent(*one) for one in _EXTENT.iter_unpack(self.packed)]
-
-    @property
-    def is_whole(self) -> bool:
-        """No byte of it is missing; only damage can make one so."""
-        offset = 0
-        for one in self.extents:
-            if one.offset != offset:
-                return False
-            offset += one.size_bytes
-        return offset == self.size_bytes
-
-
-class Tombstone(NamedTuple):
-    """All commits of a name up to `sequence` are dead; its record lies in `volume`."""
-
-    sequence: int
-    volume: int
-    record_bytes: int
+__all__ = ["Ledger"]
 
 
 class Ledger:
@@ -104,51 +33,82 @@ class Ledger:
         tombstones: by name; those that are still needed.
         dead: name -> volumes that have dead commits of it.
         live_bytes: of each volume; the rest of it is garbage.
+        tombstone_bytes: of that, what the tombstones have.
+        ended: generations that ended, as objects or as uploads: an own file isn't needed any more.
         touched: names and generations that changed since the index was told.
+        moved: of the generations, those whose extents changed but for an end that grew.
+        dropped: sequences of commits and tombstones that the index may know, and need not.
     """
 
     def __init__(self) -> None:
-        self.objects: dict[str, Stored] = {}
-        self.open: dict[int, bytes] = {}
+        self.objects = Objects()
+        self.open: dict[int, bytearray] = {}
         self.tombstones: dict[str, Tombstone] = {}
         self.dead: dict[str, frozenset[int]] = {}
         self.live_bytes: Counter[int] = Counter()
+        self.tombstone_bytes: Counter[int] = Counter()
+        self.ended: set[int] = set()
         self.touched: set[str | int] = set()
+        self.moved: set[int] = set()
+        self.dropped: set[int] = set()
         self._keys: dict[int, str] = {}  # generation -> name, of the objects
+        self._names: dict[int, set[str]] = {}  # volume -> those with a dead commit or tombstone
 
     # --- what records say ----------------------------------------------------------------------
 
     def run(self, generation: int, extent: Extent) -> None:
-        """A part of an upload."""
+        """A part of an upload, or of an object: a scan may find it behind the commit."""
+        if generation in self._keys:
+            self.move(generation, extent)
+            return
+        self.live_bytes[extent.volume] += extent.record_bytes
+        packed = self.open.setdefault(generation, bytearray())
+        before = place(packed, extent)
+        if before is not None:
+            self.live_bytes[before.volume] -= before.record_bytes
+        if before is not None or Extents(packed)[-1] != extent:
+            self.moved.add(generation)
+        self.touched.add(generation)
+
+    def move(self, generation: int, extent: Extent) -> None:
+        """The same for what is known: if it ended meanwhile, it was moved in vain."""
         key = self._keys.get(generation)
-        if key is None:
-            before = self.open.get(generation, b"")
-            self.open[generation] = self._place(before, extent)
-            self.touched.add(generation)
-        else:
+        if key is not None:
             stored = self.objects[key]
-            stored.packed = self._place(stored.packed, extent)
-            self.touched.add(key)
+            packed = bytearray(stored.packed)
+            before = place(packed, extent)
+            self.live_bytes[extent.volume] += extent.record_bytes
+            if before is not None:
+                self.live_bytes[before.volume] -= before.record_bytes
+            self._put(key, stored._replace(packed=bytes(packed)))
+        elif generation in self.open:
+            self.run(generation, extent)
 
     def commit(self, key: str, stored: Stored) -> None:
         """An upload is whole; its runs may still be to come."""
         tombstone, current = self.tombstones.get(key), self.objects.get(key)
         if tombstone is not None and tombstone.sequence > stored.sequence:
-            self._bury(key, stored)
+            self._bury(key, stored.commit_volume)
         elif current is None or current.sequence < stored.sequence:
             if current is not None:
                 self._drop(key)
-            stored.packed = self.open.pop(stored.generation, b"")
+            self._enter(key, stored._replace(packed=bytes(self.open.get(stored.generation, b""))))
+            # Only now: who looks for it from another thread finds it at each moment.
+            self.open.pop(stored.generation, None)
             self.touched.add(stored.generation)
-            self._enter(key, stored)
-        elif current.sequence == stored.sequence:  # written again by compaction
-            self._bury(key, current)
-            self.live_bytes[current.commit_volume] -= current.commit_bytes
-            current.commit_volume, current.commit_bytes = stored.commit_volume, stored.commit_bytes
-            self.live_bytes[current.commit_volume] += current.commit_bytes
-            self.touched.add(key)
+        elif current.sequence == stored.sequence:
+            self._move_commit(key, current, stored)
         else:
-            self._bury(key, stored)
+            self._bury(key, stored.commit_volume)
+
+    def _move_commit(self, key: str, current: Stored, stored: Stored) -> None:
+        """Compaction wrote it again; or a scan meets what the index knew."""
+        if current.commit_volume == stored.commit_volume:
+            return
+        self._bury(key, current.commit_volume)
+        self.live_bytes[current.commit_volume] -= current.commit_bytes
+        self.live_bytes[stored.commit_volume] += stored.commit_bytes
+        self._put(key, stored._replace(packed=current.packed))
 
     def tombstone(self, key: str, tombstone: Tombstone) -> None:
         """All of a name up to a sequence is gone."""
@@ -156,9 +116,11 @@ class Ledger:
         if before is not None:
             if before.sequence > tombstone.sequence:
                 return
-            self.live_bytes[before.volume] -= before.record_bytes
+            self._untomb(key)
         self.tombstones[key] = tombstone
+        self._names.setdefault(tombstone.volume, set()).add(key)
         self.live_bytes[tombstone.volume] += tombstone.record_bytes
+        self.tombstone_bytes[tombstone.volume] += tombstone.record_bytes
         self.touched.add(key)
         if current is not None and current.sequence < tombstone.sequence:
             self._drop(key)
@@ -167,48 +129,67 @@ class Ledger:
 
     def abandon(self, generation: int) -> None:
         """An upload ended without a commit."""
-        for extent in _EXTENT.iter_unpack(self.open.pop(generation, b"")):
-            one = Extent(*extent)
+        for one in Extents(self.open.pop(generation, bytearray())):
             self.live_bytes[one.volume] -= one.record_bytes
+        self.ended.add(generation)
         self.touched.add(generation)
 
     def settle(self) -> None:
         """A scan is over: no upload survived it, and tombstones of nothing aren't needed."""
         for generation in list(self.open):
             self.abandon(generation)
-        self._untomb_needless()
+        for key in [key for key in self.tombstones if key not in self.dead]:
+            self._untomb(key)
 
-    def forget(self, volume: int) -> None:
-        """A volume is gone, and nothing in it was needed."""
-        for key in [key for key, volumes in self.dead.items() if volume in volumes]:
-            left = self.dead[key] - {volume}
-            self.touched.add(key)
+    def forget(self, volume: int, most: int | None = None) -> bool:
+        """A volume is gone, and nothing in it was needed.
+
+        Args:
+            most: so many names are looked at; None: all.
+        Returns:
+            that there are no more.
+        """
+        names = self._names.get(volume, set())
+        for _ in range(len(names) if most is None else min(most, len(names))):
+            key = names.pop()
+            left = self.dead.pop(key, frozenset()) - {volume}
             if left:
                 self.dead[key] = left
-            else:
-                del self.dead[key]
-        self._untomb_needless()
-        self.live_bytes.pop(volume, None)
+            elif key in self.tombstones:
+                self._untomb(key)
+            self.touched.add(key)
+        if names:
+            return False
+        for held in (self._names, self.live_bytes, self.tombstone_bytes):
+            held.pop(volume, None)
+        return True
 
-    def needed_in(self, volume: int) -> Iterator[tuple[str, Stored]]:
-        """The objects of which something lies in a volume."""
-        for key, stored in self.objects.items():
-            if stored.commit_volume == volume or any(
-                one.volume == volume for one in stored.extents
-            ):
-                yield key, stored
+    def gone(self, volumes: Collection[int]) -> list[int]:
+        """Volumes that dead commits or tombstones lie in, and that aren't there."""
+        return [number for number in self._names if number not in volumes]
 
-    def open_in(self, volume: int) -> list[tuple[int, list[Extent]]]:
-        """Uploads under way that have something in a volume, and what."""
-        found = []
-        for generation, packed in self.open.items():
-            extents = [Extent(*one) for one in _EXTENT.iter_unpack(packed) if one[1] == volume]
-            if extents:
-                found.append((generation, extents))
-        return found
+    # --- what is asked -------------------------------------------------------------------------
+
+    def extents_of(self, generation: int) -> Extents:
+        """Of an upload under way, or of an object; none, if it is neither. Any thread may ask."""
+        packed = self.open.get(generation)
+        if packed is not None:
+            return Extents(bytes(packed))
+        stored = self.objects.get(self._keys.get(generation, ""))
+        if stored is None or stored.generation != generation:
+            return Extents(b"")
+        return stored.extents
+
+    def key_of(self, generation: int) -> str | None:
+        """The name that has it; None: it is no object. Any thread may ask."""
+        return self._keys.get(generation)
+
+    def is_needless(self, key: str, volume: int) -> bool:
+        """Whether a tombstone in `volume` may go with it: no other has a dead commit of it."""
+        return not self.dead.get(key, frozenset()) - {volume}
 
     def has_generation(self, generation: int) -> bool:
-        """Whether it is an object, or an upload under way."""
+        """Whether it is an object, or an upload under way. Any thread may ask."""
         return generation in self._keys or generation in self.open
 
     def lost(self, volumes: Collection[int]) -> list[str]:
@@ -217,7 +198,8 @@ class Ledger:
         An index that is older than a compaction knows objects that have gone since; what had not
         gone was found elsewhere. A volume that somebody took away looks the same.
         """
-        names = [key for key, one in self.objects.items() if one.commit_volume not in volumes]
+        present = set(volumes)
+        names = [key for key, one in self.objects.items() if one.commit_volume not in present]
         for key in names:
             self._take_out(key)
         return names
@@ -227,30 +209,46 @@ class Ledger:
         found = (name for name in self.touched if isinstance(name, str) and name in self.objects)
         return [name for name in found if not self.objects[name].is_whole]
 
+    # --- the index -------------------------------------------------------------------------------
+
+    def noted(self) -> None:
+        """The index knows all of it now."""
+        for told in (self.touched, self.moved, self.dropped):
+            told.clear()
+
     # --- inside --------------------------------------------------------------------------------
 
-    def load(self, key: str, stored: Stored) -> None:
-        """An object that the index knows."""
-        for one in stored.extents:
-            self.live_bytes[one.volume] += one.record_bytes
-        self._enter(key, stored)
-        self.touched.discard(key)
-
-    def load_open(self, generation: int, packed: bytes) -> None:
-        """An upload that the index knows; its commit may follow."""
-        for one in _EXTENT.iter_unpack(packed):
-            self.live_bytes[one[1]] += Extent(*one).record_bytes
-        self.open[generation] = packed
-
-    def _enter(self, key: str, stored: Stored) -> None:
-        self.objects[key] = stored
+    def load(self, key: str, row: bytes) -> None:
+        """An object that the index knows. Cost: a microsecond or two."""
+        self.objects.put(key, row)
+        stored = Stored.decode(row)
         self._keys[stored.generation] = key
         self.live_bytes[stored.commit_volume] += stored.commit_bytes
+        for one in stored.extents:
+            self.live_bytes[one.volume] += one.record_bytes
+
+    def load_open(self, generation: int, packed: bytes) -> None:
+        """Runs that the index knows of an upload; its commit may follow."""
+        for one in Extents(packed):
+            self.run(generation, one)
+
+    def load_dead(self, key: str, volumes: Iterable[int]) -> None:
+        """Where the index knows dead commits."""
+        for number in volumes:
+            self._bury(key, number)
+
+    def _enter(self, key: str, stored: Stored) -> None:
+        self._keys[stored.generation] = key
+        self.live_bytes[stored.commit_volume] += stored.commit_bytes
+        self._put(key, stored)
+
+    def _put(self, key: str, stored: Stored) -> None:
+        self.objects.put(key, stored.encode())
         self.touched.add(key)
 
     def _drop(self, key: str) -> None:
         """The object that a name has loses; its commit still lies about."""
-        self._bury(key, self._take_out(key))
+        self._bury(key, self._take_out(key).commit_volume)
 
     def _take_out(self, key: str) -> Stored:
         stored = self.objects.pop(key)
@@ -258,28 +256,19 @@ class Ledger:
         for one in stored.extents:
             self.live_bytes[one.volume] -= one.record_bytes
         self.live_bytes[stored.commit_volume] -= stored.commit_bytes
+        self.ended.add(stored.generation)
+        self.dropped.add(stored.sequence)
         self.touched.add(key)
         return stored
 
-    def _bury(self, key: str, stored: Stored) -> None:
-        self.dead[key] = self.dead.get(key, frozenset()) | {stored.commit_volume}
+    def _bury(self, key: str, volume: int) -> None:
+        self.dead[key] = self.dead.get(key, frozenset()) | {volume}
+        self._names.setdefault(volume, set()).add(key)
         self.touched.add(key)
 
-    def _untomb_needless(self) -> None:
-        for key in [key for key in self.tombstones if key not in self.dead]:
-            tombstone = self.tombstones.pop(key)
-            self.live_bytes[tombstone.volume] -= tombstone.record_bytes
-            self.touched.add(key)
-
-    def _place(self, packed: bytes, extent: Extent) -> bytes:
-        """Add an extent; it takes the place of one with the same offset."""
-        self.live_bytes[extent.volume] += extent.record_bytes
-        entry = _EXTENT.pack(*extent)
-        if not packed or Extent(*_EXTENT.unpack(packed[-_EXTENT.size :])).offset < extent.offset:
-            return packed + entry
-        extents = {one[0]: Extent(*one) for one in _EXTENT.iter_unpack(packed)}
-        before = extents.get(extent.offset)
-        if before is not None:
-            self.live_bytes[before.volume] -= before.record_bytes
-        extents[extent.offset] = extent
-        return b"".join(_EXTENT.pack(*extents[offset]) for offset in sorted(extents))
+    def _untomb(self, key: str) -> None:
+        tombstone = self.tombstones.pop(key)
+        self.live_bytes[tombstone.volume] -= tombstone.record_bytes
+        self.tombstone_bytes[tombstone.volume] -= tombstone.record_bytes
+        self.dropped.add(tombstone.sequence)
+        self.touched.add(key)

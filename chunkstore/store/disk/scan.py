@@ -2,11 +2,13 @@
 
 What a crash leaves and what damage leaves look the same: bytes that are no record. Which it was is
 told by what was durable: before that it is damage, and what follows it is searched for; behind it
-nothing was acknowledged, and the volume ends there.
+nothing was acknowledged, and the volume ends there. What the disk can't read is damage wherever it
+lies: a crash leaves bytes that can be read.
 """
 
 from __future__ import annotations
 
+import errno
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +18,8 @@ from chunkstore.store.disk.record import HEADER_BYTES, MAGIC, Header, Kind, Volu
 __all__ = ["Damage", "Found", "Scan"]
 
 _WINDOW_BYTES = 64 * 1024
+_SECTOR_BYTES = 4096
+"""What a disk reads or doesn't."""
 _WITH_PAYLOAD = (Kind.COMMIT, Kind.TOMBSTONE)
 
 
@@ -87,7 +91,7 @@ class Scan:
             while waiting and waiting[0].position < self.durable_bytes:
                 yield self._settle(waiting.popleft())
         for one in waiting:  # was it written whole before the crash?
-            if isinstance(one, Damage) or not self._is_whole(one):
+            if not self._is_whole(one) and one.position >= self.durable_bytes:
                 return
             yield self._settle(one)
         if self.end < self.durable_bytes:  # the file was cut
@@ -135,15 +139,33 @@ class Scan:
             position += max(1, len(data) - len(MAGIC) + 1)
         return self._size_bytes
 
-    def _is_whole(self, one: Found) -> bool:
-        header = one.header
-        payload = one.payload or self._read(header.payload_bytes, one.position + HEADER_BYTES)
+    def _is_whole(self, one: Found | Damage) -> bool:
+        if isinstance(one, Damage):
+            return False
+        header, position = one.header, one.position + HEADER_BYTES
+        payload = one.payload or self._read_around(header.payload_bytes, position)
         return checksum(payload) == header.payload_crc
 
     def _bytes(self, position: int, size: int) -> bytes:
         """At most `size` bytes from `position` on, read ahead."""
         start = position - self._window_start
         if not 0 <= start <= start + size <= len(self._window):
-            self._window = self._read(max(size, _WINDOW_BYTES), position)
+            self._window = self._read_around(max(size, _WINDOW_BYTES), position)
             self._window_start, start = position, 0
         return self._window[start : start + size]
+
+    def _read_around(self, size: int, position: int) -> bytes:
+        """As `read`, with zeros for sectors that can't be read: those are no record."""
+        try:
+            return self._read(size, position)
+        except OSError as error:
+            if error.errno != errno.EIO:
+                raise
+        stop = min(position + size, self._size_bytes)
+        first, last = position // _SECTOR_BYTES, (stop - 1) // _SECTOR_BYTES
+        if first == last:
+            self.durable_bytes = max(self.durable_bytes, stop)
+            return bytes(stop - position)
+        middle = (first + last + 1) // 2 * _SECTOR_BYTES
+        before = self._read_around(middle - position, position)
+        return before + self._read_around(stop - middle, middle)

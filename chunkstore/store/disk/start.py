@@ -1,4 +1,4 @@
-"""The start: what the index knows, what the volumes say beyond it, and what a crash left, cut off.
+"""The start: a survey of what is there, and what a crash left, cut off.
 
 It never asks for a repair. An index that is missing, older or damaged is made anew; a torn end was
 never acknowledged, and is cut; damage is reported, and nothing is taken away because of it.
@@ -7,15 +7,13 @@ never acknowledged, and is cut; damage is reported, and nothing is taken away be
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from itertools import zip_longest
 
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.index import Index, IndexDamagedError
-from chunkstore.store.disk.ledger import Extent, Ledger, Stored, Tombstone
-from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Kind, Named
-from chunkstore.store.disk.scan import Damage, Found
-from chunkstore.store.disk.volume import OWN, Volume, number_of, volume_name
+from chunkstore.store.disk.ledger import Ledger
+from chunkstore.store.disk.survey import Known, Survey, open_volumes, survey
+from chunkstore.store.disk.volume import SET_ASIDE, Volume, volume_name
 
 __all__ = ["Report", "Started", "start"]
 
@@ -42,7 +40,7 @@ class Started:
     """A data dir to go on with.
 
     Attributes:
-        volumes: by number.
+        volumes: by number; the shared ones are held.
         active: the one to append to; None: begin another one.
         sequence: the highest so far.
     """
@@ -56,115 +54,60 @@ class Started:
 
 
 def start(data: DataDir, files: Files) -> Started:
-    """Read the index and what the volumes have beyond it.
+    """Read the index and what the volumes have beyond it, and mend what a crash left.
 
     Raises:
         OSError: the disk can't say; nothing was changed but torn ends that were cut.
     """
-    report = Report()
-    ledger, index, known, sequence = _open_index(data, report)
-    names = (number_of(name) for name in files.names(data.volumes))
-    volumes = {
-        number: Volume.open(files, data.volumes, data.dir_id, number)
-        for number in sorted(one for one in names if one is not None)
-    }
-    shared = [number for number in volumes if number < OWN]
-    # Those behind it have nothing: whether they were begun at all, nobody knows.
-    last = max((one for one in shared if volumes[one].size_bytes > HEAD_BYTES), default=0)
-    for number, following in zip_longest(shared, shared[1:]):
-        durable = None
-        if following is not None and number < last:  # it was synced before that one was begun
-            durable = volumes[following].bytes_of(number) or volumes[number].size_bytes
-        highest = _catch_up(ledger, volumes[number], known.get(number, 0), durable, report)
-        sequence = max(sequence, highest)
-    is_active = bool(shared) and not report.damages
-    ledger.settle()
-    for number in [one for one in volumes if one >= OWN]:
-        if ledger.has_generation(number - OWN):  # its commit came after all of it was durable
-            volume = volumes[number]
-            _catch_up(ledger, volume, known.get(number, 0), volume.size_bytes, report)
-        else:
-            _drop(files, data, volumes.pop(number))
-    for number in known.keys() - volumes.keys():
-        ledger.forget(number)
-    report.missing = ledger.lost(volumes.keys())
-    report.damages += [f"{key}: bytes of it are missing" for key in ledger.not_whole()]
-    active = volumes[shared[-1]] if is_active else None
-    return Started(ledger, index, volumes, active, sequence, report)
+    index, known, rebuilt = _open_index(data)
+    volumes = open_volumes(data, files)
+    found = survey(known, volumes)
+    _mend(found, volumes, data, files)
+    damages = [
+        f"{volume_name(number)}: {one.size} bytes at {one.position}"
+        for number, one in found.damages
+    ]
+    damages += [f"{key}: bytes of it are missing" for key in found.ledger.not_whole()]
+    report = Report(damages, sum(found.torn.values()), rebuilt, found.missing)
+    active = None if found.active is None else volumes[found.active]
+    return Started(found.ledger, index, volumes, active, found.sequence, report)
 
 
-def _open_index(data: DataDir, report: Report) -> tuple[Ledger, Index, dict[int, int], int]:
+def _open_index(data: DataDir) -> tuple[Index, Known, str]:
+    """The index, what it says, and why it was made anew."""
     try:
-        index = Index(data.index)
+        index = Index(data.index, data.dir_id)
         try:
             ledger = Ledger()
-            return ledger, index, *index.load(ledger)
+            return index, Known(ledger, *index.load(ledger)), ""
         except IndexDamagedError:
             index.close()
             raise
     except IndexDamagedError as error:
-        report.rebuilt = str(error)
+        rebuilt = str(error)
     Index.remove(data.index)
     try:
-        index = Index(data.index)
+        index = Index(data.index, data.dir_id)
     except IndexDamagedError:  # a full disk keeps nobody from being served
-        index = Index(None)
-    return Ledger(), index, {}, 0
+        index = Index(None, data.dir_id)
+    return index, Known(), rebuilt
 
 
-def _catch_up(
-    ledger: Ledger, volume: Volume, known_bytes: int, durable_bytes: int | None, report: Report
-) -> int:
-    """Tell the ledger what a volume has beyond `known_bytes`; the highest sequence in it.
+def _mend(found: Survey, volumes: dict[int, Volume], data: DataDir, files: Files) -> None:
+    """Cut off what is torn, and drop the files of uploads that were never committed.
 
-    So much of it is durable, and nothing behind that counts; None: that isn't known.
-
-    What is torn at its end is cut off, and what is whole there is made durable: after a crash of
-    the program alone it may be in the system's memory only, and the next start must not see less.
+    What is whole of a volume is made durable: after a crash of the program alone it may be in the
+    system's memory only, and the next start must not see less. Where there is damage, it may have
+    taken a commit: then such files are set aside, under a name that no start looks at.
     """
-    size = volume.size_bytes
-    if size < known_bytes > HEAD_BYTES:  # a head alone is no loss, nor always there
-        report.damages.append(_words(volume, size, known_bytes - size))
-        volume.cut(size)
-        return 0
-    highest = 0
-    scan = volume.scan(known_bytes, durable_bytes)
-    for one in scan:
-        if isinstance(one, Damage):
-            report.damages.append(_words(volume, one.position, one.size))
+    for number, end in found.ends.items():
+        volumes[number].hold()
+        volumes[number].cut(end)
+        volumes[number].close()
+    for number in found.orphans:
+        volume = volumes.pop(number)
+        if found.damages:
+            files.rename(volume.path, volume.path.with_suffix(SET_ASIDE))
         else:
-            highest = max(highest, one.header.sequence)
-            _tell(ledger, volume, one)
-    report.cut_bytes += max(0, size - max(scan.end, HEAD_BYTES))
-    volume.cut(min(size, scan.end) if size > HEAD_BYTES else HEAD_BYTES)
-    return highest
-
-
-def _words(volume: Volume, position: int, size: int) -> str:
-    return f"{volume_name(volume.number)}: {size} bytes at {position}"
-
-
-def _tell(ledger: Ledger, volume: Volume, found: Found) -> None:
-    header = found.header
-    match header.kind:
-        case Kind.RUN:
-            position = found.position + HEADER_BYTES
-            size, crc = header.payload_bytes, header.payload_crc
-            extent = Extent(header.offset, volume.number, position, size, crc)
-            ledger.run(header.generation, extent)
-        case Kind.COMMIT:
-            key, facts = Named.decode(found.payload)
-            where = (volume.number, header.record_bytes)
-            stored = Stored(header.sequence, header.generation, header.offset, facts, *where)
-            ledger.commit(key, stored)
-        case Kind.TOMBSTONE:
-            key = Named.decode(found.payload).key
-            where = (volume.number, header.record_bytes)
-            ledger.tombstone(key, Tombstone(header.sequence, *where))
-
-
-def _drop(files: Files, data: DataDir, volume: Volume) -> None:
-    """A file of an upload that was never committed."""
-    volume.close()
-    files.unlink(volume.path)
-    files.sync_folder(data.volumes)
+            files.unlink(volume.path)
+        files.sync_folder(data.volumes)

@@ -19,7 +19,7 @@ from chunkstore.errors import CapacityError, DiskError
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Buffer, Files
-from chunkstore.store.disk.ledger import Extent
+from chunkstore.store.disk.stored import Extent
 
 __all__ = ["DiskStore"]
 
@@ -42,7 +42,7 @@ class _Request:
         done: set once it counts, or has failed.
     """
 
-    act: Callable[[Engine], None]
+    act: Callable[[Engine], object]
     generation: int = 0
     size_bytes: int = 0
     is_last: bool = False

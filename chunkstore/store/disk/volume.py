@@ -1,8 +1,12 @@
-"""One append-only file of records."""
+"""One append-only file of records.
+
+Who works with a volume *holds* it: its file is open as long as somebody does, and can be read to
+the last byte even after it was unlinked. That of a shared volume is held by the engine all the
+time; one object's own only while it is written, so that thousands of them need no descriptors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
@@ -11,10 +15,12 @@ from chunkstore.store.disk.files import Buffer, Files
 from chunkstore.store.disk.record import HEAD_BYTES, HEADER_BYTES, Header, Kind, VolumeHead
 from chunkstore.store.disk.scan import Scan
 
-__all__ = ["OWN", "Volume", "number_of", "volume_name"]
+__all__ = ["OWN", "SET_ASIDE", "Volume", "number_of", "volume_name"]
 
 OWN = 1 << 48
 """Numbers from here on: a file of one object's own; below it is the object's generation."""
+SET_ASIDE = ".lost"
+"""What a file of its own is called by whose commit damage may have taken."""
 
 
 def volume_name(number: int) -> str:
@@ -32,60 +38,57 @@ def number_of(name: str) -> int | None:
 
 
 class Volume:
-    """A volume's file; one thread appends, any may read what it appended.
+    """A volume's file; one thread appends, any may hold it and read what it appended.
+
+    Nothing of it is known: `scan` it before appending.
 
     Args:
         files: the file system.
-        fd: open for reading and writing; given back by `close`.
-        head: of the volume.
-        end: where the next record goes.
-        synced_bytes: so much is durable.
+        folder: where the file lies.
+        dir_id: of the data dir.
+        number: of the volume.
 
     Attributes:
+        end: where the next record goes.
+        synced_bytes: so much is durable.
+        verified: positions of payloads that were read in this process, and were right.
         is_frozen: a sync failed: what was written since the last one may never be durable, so
             nothing more is written.
     """
 
-    def __init__(
-        self, files: Files, path: Path, fd: int, head: VolumeHead, end: int, synced_bytes: int
-    ) -> None:
+    def __init__(self, files: Files, folder: Path, dir_id: bytes, number: int) -> None:
         self._files = files
-        self.path = path
-        self._fd = fd
-        self._head = head
-        self.end = end
-        self.synced_bytes = synced_bytes
+        self.path = folder / volume_name(number)
+        self._head = VolumeHead(dir_id, number)
+        self.end = HEAD_BYTES
+        self.synced_bytes = 0
+        self.verified: set[int] = set()
         self.is_frozen = False
         self._lock = Lock()
-        self._users = 1  # of the descriptor: who opened it, and readers
+        self._fd = -1
+        self._holders = 0
+        self._is_given_up = False
 
     @classmethod
     def create(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
-        """A new volume, durable with its name before anything is appended.
+        """A new volume, durable with its name before anything is appended; held by who asks.
 
         Raises:
             OSError: as the file system says; what was made of it is taken back if that can be.
         """
-        path = folder / volume_name(number)
-        head = VolumeHead(dir_id, number)
-        fd = files.create(path)
+        volume = cls(files, folder, dir_id, number)
+        fd = files.create(volume.path)
         try:
-            files.write(fd, [head.encode()], 0)
+            files.write(fd, [volume._head.encode()], 0)
             files.sync(fd)
             files.sync_folder(folder)
         except OSError:
             files.close(fd)
             with suppress(OSError):
-                files.unlink(path)
+                files.unlink(volume.path)
             raise
-        return cls(files, path, fd, head, HEAD_BYTES, HEAD_BYTES)
-
-    @classmethod
-    def open(cls, files: Files, folder: Path, dir_id: bytes, number: int) -> Volume:
-        """An existing one, nothing of it known: `scan` it before appending."""
-        path = folder / volume_name(number)
-        head = VolumeHead(dir_id, number)
-        return cls(files, path, files.open(path), head, HEAD_BYTES, 0)
+        volume._fd, volume._holders, volume.synced_bytes = fd, 1, HEAD_BYTES
+        return volume
 
     @property
     def number(self) -> int:
@@ -93,31 +96,53 @@ class Volume:
         return self._head.number
 
     @property
+    def fd(self) -> int:
+        """Its file, for who holds it; to be read from, by position."""
+        assert self._holders
+        return self._fd
+
+    @property
     def size_bytes(self) -> int:
-        """Of its file."""
-        return self._files.size(self._fd)
+        """Of its file; for who holds it."""
+        return self._files.size(self.fd)
 
-    def close(self) -> None:
-        """Give the file back, as soon as nobody reads."""
-        with self._lock:
-            self._users -= 1
-            if self._users:
-                return
-        self._files.close(self._fd)
+    def hold(self) -> bool:
+        """Keep the file open, until as many `close`. Any thread may ask.
 
-    def read(self, size: int, position: int) -> bytes:
-        """At most `size` bytes from `position` on; fewer only where the file ends, or is closed.
-
-        Any thread may ask: the descriptor isn't another file's before it is done.
+        Returns:
+            False: it was given up.
+        Raises:
+            OSError: it was not open, and can't be opened.
         """
         with self._lock:
-            if not self._users:
-                return b""
-            self._users += 1
-        try:
-            return self._files.read(self._fd, size, position)
-        finally:
-            self.close()
+            if self._is_given_up:
+                return False
+            if not self._holders:
+                self._fd = self._files.open(self.path)
+            self._holders += 1
+            return True
+
+    def close(self) -> None:
+        """Hold it no more. Any thread may ask."""
+        with self._lock:
+            self._holders -= 1
+            if self._holders:
+                return
+            fd, self._fd = self._fd, -1
+        self._files.close(fd)
+
+    def give_up(self) -> None:
+        """It is unlinked: nobody else may hold it; who does may go on reading."""
+        with self._lock:
+            self._is_given_up = True
+
+    def read(self, size: int, position: int) -> bytes:
+        """At most `size` bytes from `position` on; fewer only where the file ends; for holders."""
+        return self._files.read(self.fd, size, position)
+
+    def forget(self, size: int, position: int) -> None:
+        """What was read there isn't read again soon; for holders."""
+        self._files.forget(self.fd, size, position)
 
     def scan(self, start: int, durable_bytes: int | None) -> Scan:
         """Look for records from `start` on; those behind what is durable don't count.
@@ -136,7 +161,10 @@ class Volume:
 
         The first record is a MARK that says so; None: it can't be read, or speaks of another one.
         """
-        data = self.read(HEADER_BYTES, HEAD_BYTES)
+        try:
+            data = self.read(HEADER_BYTES, HEAD_BYTES)
+        except OSError:  # the scan says so
+            return None
         header = Header.decode(data, self._head.place(HEAD_BYTES))
         if header is None or header.kind is not Kind.MARK or header.generation != predecessor:
             return None
@@ -152,7 +180,7 @@ class Volume:
     def append(
         self,
         kind: Kind,
-        pieces: Sequence[Buffer],
+        payload: Buffer,
         crc: int,
         *,
         sequence: int,
@@ -167,12 +195,11 @@ class Volume:
             OSError: nothing was appended: what was written is written over by the next record.
         """
         assert not self.is_frozen
-        size = sum(map(len, pieces))
-        header = Header(kind, size, crc, sequence, generation, offset, self.synced_bytes)
+        header = Header(kind, len(payload), crc, sequence, generation, offset, self.synced_bytes)
         place = self._head.place(self.end)
-        self._files.write(self._fd, [header.encode(place), *pieces], self.end)
+        self._files.write(self._fd, [header.encode(place), payload], self.end)
         position = self.end + HEADER_BYTES
-        self.end = position + size
+        self.end = position + len(payload)
         return position
 
     def sync(self) -> None:

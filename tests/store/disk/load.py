@@ -5,26 +5,40 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from itertools import count
 from pathlib import Path
 
 from chunkstore.errors import DamagedError
+from chunkstore.store.disk.compaction import Compaction
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files
+from chunkstore.store.disk.volume import Volume
 from tests.store.disk.trace import Recorder
 
-__all__ = ["Load", "content_of", "open_engine"]
+__all__ = ["Load", "compact", "content_of", "open_engine", "release", "volumes_of"]
 
 VOLUME_BYTES = 6000
 OWN_AFTER_BYTES = 2500
 
 
-def open_engine(folder: Path, files: Files | None = None) -> tuple[DataDir, Engine]:
-    """A started engine with small volumes, on a folder that may be empty."""
+def open_engine(
+    folder: Path, files: Files | None = None, *, clock_step_s: float = 0.4
+) -> tuple[DataDir, Engine]:
+    """A started engine with small volumes, on a folder that may be empty.
+
+    Args:
+        clock_step_s: time goes on by so much whenever the engine looks.
+    """
     data = DataDir(folder)
     try:
-        sizes = {"volume_bytes": VOLUME_BYTES, "own_after_bytes": OWN_AFTER_BYTES}
-        return data, Engine(data, files or Files(), **sizes)
+        return data, Engine(
+            data,
+            files or Files(),
+            volume_bytes=VOLUME_BYTES,
+            own_after_bytes=OWN_AFTER_BYTES,
+            clock=count(0.0, clock_step_s).__next__,
+        )
     except BaseException:
         data.close()
         raise
@@ -38,6 +52,26 @@ def content_of(engine: Engine, key: str) -> bytes | None:
     if not stored.is_whole:
         raise DamagedError(key, "bytes are missing")
     return b"".join(engine.read(key, extent) for extent in stored.extents)
+
+
+def release(engine: Engine) -> None:
+    """The program is gone: the system closes its files, and nothing else is done."""
+    engine._index.close()
+    for volume in volumes_of(engine).values():
+        while volume._holders:
+            volume.close()
+
+
+def volumes_of(engine: Engine) -> dict[int, Volume]:
+    """All there are, by number."""
+    return engine._volumes.shared | engine._volumes.own
+
+
+def compact(engine: Engine, number: int) -> None:
+    """Empty a volume, with nothing between the steps."""
+    compaction = engine.compaction(number)
+    while compaction.step():
+        pass
 
 
 class Load:
@@ -58,12 +92,13 @@ class Load:
         self.indexes: list[tuple[int, Path]] = []
         self._copies = folder.with_name(folder.name + "-indexes")
         self._copies.mkdir()
+        self._compaction: Compaction | None = None
         self._open: dict[int, tuple[str, bytes, int]] = {}  # generation -> name, content, sent
 
     def run(self, steps: int) -> None:
         """So many steps."""
-        actions = [self.upload] * 5 + [self.go_on] * 12 + [self.flush] * 2
-        actions += [self.delete, self.break_off, self.compact, self.copy_index]
+        actions = [self.upload] * 5 + [self.go_on] * 12 + [self.flush] * 2 + [self.compact] * 6
+        actions += [self.delete, self.break_off, self.copy_index]
         for _ in range(steps):
             self.chance.choice(actions)()
 
@@ -111,11 +146,13 @@ class Load:
         self._acknowledge()
 
     def compact(self) -> None:
-        """Any volume but the active one."""
-        numbers = sorted(self.engine.garbage_bytes())
-        if numbers:
-            self.engine.compact(self.chance.choice(numbers))
-            self._acknowledge()
+        """A step of what is being compacted; or begin with any volume but the active one."""
+        if self._compaction is None:
+            numbers = sorted(self.engine.garbage_bytes())
+            if numbers:
+                self._compaction = self.engine.compaction(self.chance.choice(numbers))
+        elif not self._compaction.step(most_bytes=1500, most_records=4):
+            self._compaction = None
 
     def copy_index(self) -> None:
         """As somebody might, who restores a backup of it."""

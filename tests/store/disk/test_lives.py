@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from chunkstore.store.disk.compaction import Compaction
 from chunkstore.store.disk.engine import Engine
+from chunkstore.store.disk.stored import Extents
 from tests.store.disk.faults import Faults
-from tests.store.disk.load import content_of, open_engine
+from tests.store.disk.load import content_of, open_engine, release, volumes_of
 from tests.store.disk.trace import Operation, crash
 
 WORLDS = int(os.environ.get("CRASH_WORLDS", "4"))
@@ -40,9 +42,9 @@ def accounted(engine: Engine) -> Counter[int]:
             found[extent.volume] += extent.record_bytes
     for tombstone in ledger.tombstones.values():
         found[tombstone.volume] += tombstone.record_bytes
-    for number in engine._volumes:
-        for _, extents in ledger.open_in(number):
-            found[number] += sum(extent.record_bytes for extent in extents)
+    for packed in ledger.open.values():
+        for extent in Extents(packed):
+            found[extent.volume] += extent.record_bytes
     return found
 
 
@@ -81,6 +83,7 @@ class World:
         assert not self.engine.report.damages
         self.changes = {key: [Change(one, 0, 0)] for key, one in contents(self.engine).items()}
         self._open: dict[int, tuple[str, bytes, int]] = {}
+        self._compaction: Compaction | None = None
 
         def before(kind: str, name: str) -> None:
             if kind != "read" and self.chance.random() < fault_share:
@@ -88,15 +91,17 @@ class World:
 
         self.files.before = before
         actions: list[Callable[[], None]] = [self.upload] * 5 + [self.go_on] * 12
-        actions += [self.flush] * 2 + [self.delete, self.break_off, self.compact, self.copy_index]
+        actions += [self.flush] * 2 + [self.compact] * 4
+        actions += [self.delete, self.break_off, self.copy_index]
         for _ in range(self.chance.choice([3, 40, 150])):
             with suppress(OSError):
                 self.chance.choice(actions)()
             for key, one in contents(self.engine).items():
                 assert one in self.allowed(key, len(self.files.trace)), key
         live, counted = self.engine.ledger.live_bytes, accounted(self.engine)
-        for number, volume in self.engine._volumes.items():
+        for number, volume in volumes_of(self.engine).items():
             assert live[number] == counted[number] <= volume.end, number
+        assert self.engine.used_bytes == sum(one.end for one in volumes_of(self.engine).values())
         self.files.before = lambda kind, name: None
 
     def die(self) -> None:
@@ -108,9 +113,9 @@ class World:
                 with suppress(OSError):
                     self.engine.close()
             else:
-                self._release()
+                release(self.engine)
         else:
-            self._release()
+            release(self.engine)
             upto = self.chance.randint(self._began, len(trace))
             folder = self.folder.with_name(str(int(self.folder.name) + 1))
             (folder / "volumes").mkdir(parents=True)
@@ -208,10 +213,19 @@ class World:
         self._settle(len(self.files.trace))
 
     def compact(self) -> None:
-        """Any volume but the active one."""
-        numbers = sorted(self.engine.garbage_bytes())
-        if numbers:
-            self.engine.compact(self.chance.choice(numbers))
+        """A step of what is being compacted; or begin with any volume but the active one."""
+        if self._compaction is None:
+            numbers = sorted(self.engine.garbage_bytes())
+            if not numbers:
+                return
+            self._compaction = self.engine.compaction(self.chance.choice(numbers))
+        try:
+            goes_on = self._compaction.step(most_bytes=1500, most_records=4)
+        except OSError:
+            self._compaction = None
+            raise
+        if not goes_on:
+            self._compaction = None
 
     def copy_index(self) -> None:
         """As somebody might, who restores a backup of it."""
@@ -244,11 +258,6 @@ class World:
         trace.append(Operation("sync_folder"))
         self._began = len(trace)
         self._pending: list[Change] = []
-
-    def _release(self) -> None:
-        self.engine._index.close()
-        for volume in self.engine._volumes.values():
-            volume.close()
 
     def _replace_index(self, folder: Path, path: Path | None) -> None:
         for one in folder.glob("index*"):
