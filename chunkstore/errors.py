@@ -11,6 +11,7 @@
         DamagedError(key, where)      bytes on disk are not what was written
         DataDirError(folder, detail)  the folder can't be used as a data dir
         DiskError(detail)             the system can't read or write
+        DiskFullError               for want of room
       FetchError(detail)              a request of ours to another server failed
         ConnectError                  there was no connection to ask on
         CutError                      the connection ended before the answer did
@@ -37,6 +38,7 @@ __all__ = [
     "DamagedError",
     "DataDirError",
     "DiskError",
+    "DiskFullError",
     "FetchError",
     "LocalProtocolError",
     "PathError",
@@ -138,6 +140,10 @@ class DiskError(StoreError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class DiskFullError(DiskError):
+    """The system has no room left for what it was asked to write."""
 
 
 class FetchError(ChunkstoreError):

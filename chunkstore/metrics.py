@@ -23,6 +23,7 @@ class Ending(Enum):
     DELETED = ("deleted", True, "cut: the object was deleted")
     CLIENT_GONE = ("client_gone", False, "the client left")
     STALLED = ("stalled", True, "cut: the client took no bytes for longer than the stall limit")
+    DAMAGED = ("damaged", True, "cut: the object's bytes on disk can't be read")
     DRAIN = ("drain", True, "cut: the server's time to finish requests was over")
     REFUSED = ("refused", True, "the input was bad and the connection was closed")
     TIMEOUT = ("timeout", True, "the client was too slow and the connection was closed")
@@ -64,6 +65,7 @@ class Metrics:
         uploads_refused: PUTs answered before their body was read, by status code.
         completed_idle: uploads that were taken for complete when they fell idle, by policy.
         evicted, expired: complete generations that went away so.
+        reads_failed: GETs that met bytes on disk that are damaged or can't be read.
         taken_over: readers that went on in the next upload of their path.
         holds_met, holds_unmet: GETs that waited for an object, by whether it appeared.
         missed_at_edge: 404s for names in a folder that received a byte within the last 10 s.
@@ -84,6 +86,7 @@ class Metrics:
         self.evicted = 0
         self.expired = 0
         self.taken_over = 0
+        self.reads_failed = 0
         self.holds_met = 0
         self.holds_unmet = 0
         self.missed_at_edge = 0

@@ -47,7 +47,8 @@ class Policy:
         single_writer: a second writer is refused, instead of displacing the first.
         on_idle: what becomes of an upload that sends nothing for `upload_idle_s`.
         upload_idle_s: how long an upload may send nothing; None: the server's setting.
-        evict: a complete object may be dropped to make room.
+        evict: a complete object may be dropped to make room; of those on disk none may, where no
+            row says so.
         abort_grace_s: how long readers of an upload that broke off wait for the next one of its
             path, to go on in it; 0: not at all.
     """

@@ -8,16 +8,21 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from chunkstore.config import ListenAddress, Settings
-from chunkstore.errors import SettingsError
+from chunkstore.errors import DiskError, SettingsError
 from chunkstore.origin import Origin
 from chunkstore.server import Certificate, Listener, Log, bind
+
+if TYPE_CHECKING:
+    from chunkstore.store.disk import DiskStore
 
 __all__ = ["run"]
 
@@ -42,6 +47,7 @@ def run(
         announce: called with `listening on URL`, or `admin on URL`, for each once it accepts.
     Raises:
         SettingsError: the certificate or its key is wrong; nothing listens then.
+        DataDirError: the data dir can't be used; it is untouched.
         OSError: an address can't be had; nothing listens then.
         KeyboardInterrupt: SIGINT ended it, after the drain.
     """
@@ -75,14 +81,55 @@ def run(
             listen(address, None if address.is_loopback else certificate)
             for address in settings.admin_addresses
         )
+        disk = None if settings.data is None else _open_disk(settings.data, settings, log, stack)
         _calm_garbage_collector()
         _keep_freed_memory()
-        make_origin = partial(Origin, settings, log, sign_keys)
+        make_origin = partial(Origin, settings, log, sign_keys, disk=disk)
         was_interrupted = trio.run(
             _serve, make_origin, listeners, admin_listeners, certificate, announce
         )
     if was_interrupted:
         raise KeyboardInterrupt
+
+
+def _open_disk(folder: str, settings: Settings, log: Log, stack: ExitStack) -> DiskStore:
+    """The data dir, started; `stack` closes it.
+
+    Raises:
+        DataDirError: it can't be used; it is untouched.
+        DiskError: the system can't read or write it.
+    """
+    from chunkstore.store.disk import DataDir, DiskStore, Engine, Files  # only who has a disk
+
+    data = DataDir(Path(folder))
+    stack.callback(data.close)
+    with _disk_errors(folder):
+        engine = Engine(data, Files())
+
+    def close() -> None:
+        with _disk_errors(folder):
+            engine.close()
+
+    stack.callback(close)
+    for line in engine.report.lines():
+        log.note(f"{folder}: {line}")
+    return DiskStore(
+        engine,
+        sync=settings.sync,
+        limit_bytes=settings.disk_bytes,
+        reserve_bytes=settings.disk_reserve_bytes,
+        scrub_s=settings.scrub_s or 0.0,
+        note=log.note,
+    )
+
+
+@contextmanager
+def _disk_errors(folder: str) -> Iterator[None]:
+    """An OSError of the disk isn't one of an address."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskError(f"{folder}: {error.strerror or error}") from error
 
 
 async def _serve(

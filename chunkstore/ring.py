@@ -9,6 +9,9 @@ a frame needs no copy of it, only its `Position`, and gets the rest rebuilt arou
 Bytes are *appended* (stored, and charged) and later *published* (visible to readers). The publish
 rule: when a chunk's last data byte has come, or 64 KiB wait; the third case, 20 ms after the first
 unpublished byte, needs a clock and is the caller's (`unpublished_bytes` says whether to arm it).
+
+Where the payload is kept elsewhere, too, the ring is a *window*: what lies before `base` was let go
+by `trim`, in whole chunks. Indices and offsets stay those of the whole object.
 Source: the shared blocks and absolute offsets of replication backlogs; chunk boundaries are kept
 because players estimate throughput from them.
 """
@@ -16,8 +19,9 @@ because players estimate throughput from them.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
-__all__ = ["CHUNK_COST_BYTES", "LAST_CHUNK", "OWN_BLOCK_BYTES", "Position", "Ring"]
+__all__ = ["CHUNK_COST_BYTES", "LAST_CHUNK", "OWN_BLOCK_BYTES", "Position", "Ring", "frame_bytes"]
 
 BLOCK_BYTES = 1 << 20
 """Largest block: big enough for one `sendmsg`, small enough that growing never stalls the loop."""
@@ -31,44 +35,97 @@ MERGE_BYTES = 1024
 CHUNK_COST_BYTES = 128
 """What the budget charges for each chunk beside its payload."""
 LAST_CHUNK = b"0\r\n\r\n"
+_NOTHING = memoryview(b"")
 
 
 class Position:
-    """A reader's place in the framed stream: `skip` wire bytes into the frame of chunk `index`."""
+    """A reader's place in the framed stream: `skip` wire bytes into the frame of chunk `index`.
 
-    __slots__ = ("index", "skip")
+    Attributes:
+        start: payload offset where that chunk begins; it holds where the window has left the reader
+            behind, and `index` then means nothing.
+        stop: where it ends; known only while `skip` isn't 0.
+    """
 
-    def __init__(self, index: int = 0, skip: int = 0) -> None:
+    __slots__ = ("index", "skip", "start", "stop")
+
+    def __init__(self, index: int = 0, start: int = 0) -> None:
         self.index = index
-        self.skip = skip
+        self.start = start
+        self.skip = 0
+        self.stop = 0
+
+    def advance(self, stops: Sequence[int], sent_bytes: int) -> None:
+        """Move over `sent_bytes` of the framed stream (a partial send included).
+
+        Args:
+            stops: where chunk `index` and those behind it end, as far as was sent; behind the last
+                of them only the last-chunk can have been.
+        """
+        left = self.skip + sent_bytes
+        for stop in stops:
+            size = frame_bytes(stop - self.start)
+            if left < size:
+                self.skip, self.stop = left, stop
+                return
+            left -= size
+            self.index += 1
+            self.start = stop
+        if left == len(LAST_CHUNK):
+            left = 0
+            self.index += 1
+        self.skip, self.stop = left, self.start
+
+
+def frame_bytes(payload_bytes: int) -> int:
+    """Wire size of a chunk's frame: size line, data, line end."""
+    return (payload_bytes.bit_length() + 3) // 4 + 2 + payload_bytes + 2
 
 
 class Ring:
-    """Payload and chunk boundaries of one generation; single writer, many readers."""
+    """Payload and chunk boundaries of one generation; single writer, many readers.
+
+    Args:
+        stored_bytes: None: one that is to be written; else one that is whole, whose payload of so
+            many bytes is elsewhere.
+
+    Attributes:
+        base: payload before this absolute offset isn't here any more.
+        first: index of the first chunk that is here.
+        ends: where the chunks that are here end.
+    """
 
     __slots__ = (
         "_block",
         "_blocks",
         "_filled",
         "_starts",
+        "base",
         "ends",
+        "first",
         "is_sealed",
         "size_bytes",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, stored_bytes: int | None = None) -> None:
         self._blocks: list[bytes | bytearray | memoryview] = []
         self._starts: list[int] = []
-        self._block = memoryview(b"")  # the block being filled
+        self._block = _NOTHING  # the block being filled
         self._filled = 0
         self.ends: list[int] = []
-        self.size_bytes = 0
-        self.is_sealed = False
+        self.first = 0
+        self.base = self.size_bytes = stored_bytes or 0
+        self.is_sealed = stored_bytes is not None
 
     @property
     def end(self) -> int:
         """Absolute offset behind the last published byte: the live edge."""
-        return self.ends[-1] if self.ends else 0
+        return self.ends[-1] if self.ends else self.base
+
+    @property
+    def chunk_count(self) -> int:
+        """Chunks published so far."""
+        return self.first + len(self.ends)
 
     @property
     def unpublished_bytes(self) -> int:
@@ -90,15 +147,15 @@ class Ring:
             at each doubling of small ones.
         """
         if len(data) >= OWN_BLOCK_BYTES:
-            self._trim()
+            self._close_block()
             self._starts.append(self.size_bytes)
             self._blocks.append(data if is_lasting else bytes(data))
             self.size_bytes += len(data)
         else:
             self._fill(memoryview(data))
         ends = self.ends
-        waiting = self.size_bytes - (ends[-1] if ends else 0)
-        is_exact = len(ends) < EXACT_CHUNKS or waiting >= MERGE_BYTES
+        waiting = self.size_bytes - (ends[-1] if ends else self.base)
+        is_exact = self.first + len(ends) < EXACT_CHUNKS or waiting >= MERGE_BYTES
         return (waiting >= PUBLISH_BYTES or (chunk_end and is_exact)) and self.publish()
 
     def _fill(self, left: memoryview) -> None:
@@ -133,34 +190,58 @@ class Ring:
     def seal(self) -> None:
         """Publish what is left and give back the unused end of the last block; no append after."""
         self.publish()
-        self._trim()
+        self._close_block()
         self.is_sealed = True
 
-    def _trim(self) -> None:
+    def _close_block(self) -> None:
         """No more into the block being filled: give back what is unused of it."""
         if self._filled < len(self._block):
             # Readers may hold views of the old block; they keep it alive until they are done.
             self._blocks[-1] = bytes(self._block[: self._filled])
-        self._block = memoryview(b"")
+        self._block = _NOTHING
         self._filled = 0
+
+    def trim(self, upto: int) -> None:
+        """Let go of the chunks that end at the absolute offset `upto` or before.
+
+        Cost: O(log chunks + what is let go). Views that somebody holds stay valid.
+        """
+        gone = bisect_right(self.ends, upto)
+        if gone:
+            self.base = self.ends[gone - 1]
+            self.first += gone
+            del self.ends[:gone]
+        blocks = bisect_right(self._starts, self.base)
+        # The last of them may reach beyond; but not if nothing lies beyond.
+        blocks -= self.base < self.size_bytes or len(self._block) > 0
+        del self._starts[:blocks], self._blocks[:blocks]
+
+    def fill(self, payload: bytes) -> None:
+        """Have the whole payload here again, as one chunk: it was elsewhere, all of it."""
+        assert self.is_sealed
+        assert self.base == self.size_bytes == len(payload)
+        if payload:
+            self.base = self.first = 0
+            self._starts, self._blocks = [0], [payload]
+            self.ends = [len(payload)]
 
     @property
     def frame_count(self) -> int:
         """Frames there are to send: one a published chunk, and the last-chunk once sealed."""
-        return len(self.ends) + self.is_sealed
+        return self.first + len(self.ends) + self.is_sealed
 
     def charge_bytes(self) -> int:
         """What this ring costs of the memory budget, in bytes."""
-        return self.size_bytes + CHUNK_COST_BYTES * len(self.ends)
+        return self.size_bytes - self.base + CHUNK_COST_BYTES * len(self.ends)
 
     def views(self, start: int, stop: int) -> list[memoryview]:
         """The payload in [start, stop) without copying, in order.
 
         Args:
-            start, stop: absolute offsets, 0 <= start <= stop <= size_bytes.
+            start, stop: absolute offsets, base <= start <= stop <= size_bytes.
         Cost: O(log blocks + blocks touched), no copy.
         """
-        assert 0 <= start <= stop <= self.size_bytes
+        assert self.base <= start <= stop <= self.size_bytes
         found: list[memoryview] = []
         at = bisect_right(self._starts, start) - 1
         while start < stop:
@@ -172,22 +253,28 @@ class Ring:
         return found
 
     def locate(self, offset: int) -> int:
-        """Index of the first chunk that ends behind the absolute `offset`."""
-        return bisect_right(self.ends, offset)
+        """Index of the first chunk that ends behind the absolute `offset`, which is here."""
+        return self.first + bisect_right(self.ends, offset)
+
+    def start_of(self, index: int) -> int:
+        """Absolute offset where chunk `index` begins, which is here; behind the last one, `end`."""
+        chunk = min(index - self.first, len(self.ends))
+        return self.ends[chunk - 1] if chunk else self.base
 
     def frame(self, index: int) -> list[bytes | memoryview]:
         """Frame `index` around views: size line, data, line end; behind them, the last-chunk."""
-        if index == len(self.ends):
+        at = index - self.first
+        if at == len(self.ends):
             return [LAST_CHUNK]
-        start = self.ends[index - 1] if index else 0
-        stop = self.ends[index]
+        start = self.ends[at - 1] if at else self.base
+        stop = self.ends[at]
         return [b"%x\r\n" % (stop - start), *self.views(start, stop), b"\r\n"]
 
     def pieces(self, at: Position, last: int, limit_bytes: int) -> list[bytes | memoryview]:
         """The framed stream from `at` up to frame `last`, around views of the payload.
 
         Args:
-            at: where the reader is, at.index < last; not moved (see `advance`).
+            at: where the reader is, first <= at.index < last; not moved (see `advance`).
             last: frame index to stop before, at most `frame_count`.
             limit_bytes: stop adding whole frames once so much is gathered.
         Returns:
@@ -203,20 +290,14 @@ class Ring:
             found += frame
         return found
 
-    def advance(self, at: Position, sent_bytes: int) -> None:
-        """Move `at` over `sent_bytes` of the framed stream (a partial send included)."""
-        left = at.skip + sent_bytes
-        while left:
-            size = self.frame_bytes(at.index)
-            if left < size:
-                break
-            left -= size
-            at.index += 1
-        at.skip = left
+    def stops(self, index: int) -> list[int]:
+        """Where chunk `index`, which is here, and those behind it end: enough for any `pieces`."""
+        at = index - self.first
+        return self.ends[at : at + PIECES_MAX]
 
-    def frame_bytes(self, index: int) -> int:
-        """Wire size of frame `index`."""
-        return sum(map(len, self.frame(index)))
+    def advance(self, at: Position, sent_bytes: int) -> None:
+        """Move `at`, a place that is here, over what was sent of `pieces`."""
+        at.advance(self.stops(at.index), sent_bytes)
 
 
 PIECES_MAX = 384

@@ -29,7 +29,12 @@ def test_defaults_are_those_of_the_design() -> None:
             open_reads=True,
             sign_key_file=None,
             memory_bytes=1024 * MIB,
-            max_object_bytes=256 * MIB,
+            data=None,
+            sync="close",
+            disk_bytes=None,
+            disk_reserve_bytes=256 * MIB,
+            scrub_s=None,
+            max_object_bytes=None,
             max_objects=1_000_000,
             ttl_s=None,
             max_connections=16_384,
@@ -196,6 +201,13 @@ def test_settings_are_frozen() -> None:
         Settings().log = "off"  # type: ignore[misc]
 
 
+def test_the_largest_object_is_what_memory_or_the_disk_takes() -> None:
+    assert Settings().object_limit_bytes == 256 * MIB
+    assert Settings(data="/data").object_limit_bytes == 2**50
+    assert Settings(data="/data", disk_bytes=2**40).object_limit_bytes == 2**40
+    assert Settings(data="/data", max_object_bytes=MIB).object_limit_bytes == MIB
+
+
 def test_open_writes_lets_a_listener_leave_loopback() -> None:
     flags = {"listen": ("0.0.0.0:80", "192.0.2.1:80"), "open_writes": True}
     assert resolve(flags, {}, None)[0].open_writes
@@ -211,6 +223,7 @@ def test_the_table_of_settings_is_whole() -> None:
             suffix = {"size": "_bytes", "duration": "_s", "count": ""}[setting.kind]
             assert setting.name.endswith(suffix), setting.name
     assert {setting.flag for setting in SETTINGS if setting.is_flag} == {
+        *("--data", "--sync", "--disk", "--scrub"),
         *(
             "--listen",
             "--admin",

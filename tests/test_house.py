@@ -38,7 +38,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "origin": PURE | {"live", "server", "store", "wire"},
     "admin": PURE | {"live", "server", "wire"},
     # The life of a server: puts the tables of handlers together.
-    "process": PURE | {"admin", "live", "origin", "server"},
+    "process": PURE | {"admin", "live", "origin", "server", "store"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "demo": PURE | {"admin", "client", "live", "origin", "server"},

@@ -41,6 +41,7 @@ class RingMachine(RuleBasedStateMachine):
         self.ring = Ring()
         self.data = b""
         self.ends: list[int] = []
+        self.base = 0
         self.held: list[tuple[list[memoryview], bytes]] = []
         self.position = Position()
         self.read = b""
@@ -55,7 +56,7 @@ class RingMachine(RuleBasedStateMachine):
         assert published is due
         if due:
             self.ends.append(len(self.data))
-        assert self.ring.ends == self.ends
+        assert self.ring.ends == [end for end in self.ends if end > self.base]
 
     @precondition(lambda self: not self.ring.is_sealed)
     @rule(size=SIZES, chunk_end=st.booleans(), kind=st.sampled_from([bytes, bytearray, memoryview]))
@@ -86,12 +87,26 @@ class RingMachine(RuleBasedStateMachine):
         self.ring.seal()
         if len(self.data) > self.end:
             self.ends.append(len(self.data))
-        assert sum(map(len, self.ring._blocks)) == len(self.data)
+        if not self.base:
+            assert sum(map(len, self.ring._blocks)) == len(self.data)
+
+    @rule(draw=st.data())
+    def trim(self, draw: st.DataObject) -> None:
+        """Whole chunks are let go of, from the first on; the reader may be among them."""
+        upto = draw.draw(st.integers(0, len(self.data)) | st.sampled_from([0, *self.ends]))
+        self.ring.trim(upto)
+        self.base = max([self.base, *(end for end in self.ends if end <= upto)])
+        here = len(self.data) - self.base
+        assert self.ring.base == self.base
+        held = sum(map(len, self.ring._blocks))
+        assert held <= 2 * here + 2**21  # two blocks that are used in part
+        if not here and self.ring.is_sealed:
+            assert not self.ring._blocks
 
     @rule(draw=st.data())
     def look(self, draw: st.DataObject) -> None:
         """Views of any range, kept for later."""
-        start = draw.draw(st.integers(0, len(self.data)))
+        start = draw.draw(st.integers(self.base, len(self.data)))
         stop = draw.draw(st.integers(start, len(self.data)))
         views = self.ring.views(start, stop)
         assert all(views)
@@ -99,7 +114,7 @@ class RingMachine(RuleBasedStateMachine):
         self.held.append((views, self.data[start:stop]))
         assert self.ring.locate(start) == sum(1 for end in self.ends if end <= start)
 
-    @precondition(lambda self: self.position.index < self.ring.frame_count)
+    @precondition(lambda self: self.ring.first <= self.position.index < self.ring.frame_count)
     @rule(draw=st.data(), limit=st.sampled_from([0, 1, 1000, 65536, 2**20]))
     def send(self, draw: st.DataObject, limit: int) -> None:
         """A reader's gathered send, of which the kernel took any part."""
@@ -109,11 +124,20 @@ class RingMachine(RuleBasedStateMachine):
         offered = b"".join(pieces)
         everything = framed(self.data, self.ends, is_sealed=self.ring.is_sealed)
         assert everything.startswith(self.read + offered)
-        rest_of_frame = self.ring.frame_bytes(self.position.index) - self.position.skip
+        rest_of_frame = sum(map(len, self.ring.frame(self.position.index))) - self.position.skip
         assert len(offered) >= rest_of_frame
         taken = draw.draw(st.integers(0, len(offered)) | st.just(len(offered)))
         self.ring.advance(self.position, taken)
         self.read += offered[:taken]
+        self.expect_position()
+
+    def expect_position(self) -> None:
+        """It knows its chunk by payload offsets, too."""
+        at = self.position
+        starts = [0, *self.ends]
+        assert at.start == starts[min(at.index, len(self.ends))]
+        if at.skip and at.index < len(self.ends):
+            assert at.stop == self.ends[at.index]
 
     @invariant()
     def agrees_with_the_model(self) -> None:
@@ -122,17 +146,38 @@ class RingMachine(RuleBasedStateMachine):
         assert (ring.size_bytes, ring.end) == (len(self.data), self.end)
         assert ring.unpublished_bytes == len(self.data) - self.end
         assert ring.frame_count == len(self.ends) + ring.is_sealed
-        assert ring.charge_bytes() == len(self.data) + 128 * len(self.ends)
+        kept = [end for end in self.ends if end > self.base]
+        assert ring.chunk_count == len(self.ends)
+        assert ring.charge_bytes() == len(self.data) - self.base + 128 * len(kept)
+        for index in range(ring.first, len(self.ends)):
+            assert ring.start_of(index) == [0, *self.ends][index]
 
     def teardown(self) -> None:
         """What was seen is unchanged; whoever reads on gets the whole framed stream."""
         for views, expected in self.held:
             assert b"".join(views) == expected
+        if self.position.index < self.ring.first:  # the window has left it behind
+            return
         while self.position.index < self.ring.frame_count:
             pieces = self.ring.pieces(self.position, self.ring.frame_count, 65536)
             self.read += b"".join(pieces)
             self.ring.advance(self.position, sum(map(len, pieces)))
         assert self.read == framed(self.data, self.ends, is_sealed=self.ring.is_sealed)
+
+
+@given(st.binary(max_size=300_000))
+@settings(max_examples=20, deadline=None)
+def test_a_ring_whose_payload_is_elsewhere_is_filled_again(payload: bytes) -> None:
+    ring = Ring(len(payload))
+    assert ring.is_sealed
+    assert (ring.base, ring.end, ring.charge_bytes()) == (len(payload), len(payload), 0)
+    ring.fill(payload)
+    assert b"".join(ring.views(0, len(payload))) == payload
+    assert b"".join(ring.pieces(Position(), ring.frame_count, 2**20)) == framed(
+        payload, [len(payload)] if payload else [], is_sealed=True
+    )
+    ring.trim(len(payload))
+    assert (ring.base, ring.end, ring._blocks) == (len(payload), len(payload), [])
 
 
 TestRing = RingMachine.TestCase

@@ -56,6 +56,7 @@ class Admin:
         data_urls: tuple[str, ...] = (),
         wall_s: Callable[[], float] = time.time,
     ) -> None:
+        self._catalog = catalog
         self._origin = origin
         self._gate = gate
         self._wall_s = wall_s
@@ -115,6 +116,11 @@ class Admin:
     async def _ready(self, exchange: Exchange) -> None:
         if self._origin.is_draining:
             await exchange.refuse(503, "draining: running requests finish, new ones go elsewhere")
+            return
+        shelf = self._catalog.shelf
+        trouble = shelf.trouble() if shelf is not None else []
+        if trouble:
+            await exchange.refuse(503, "; ".join(trouble))
         else:
             await exchange.respond(200, _TEXT, b"ready\n")
 

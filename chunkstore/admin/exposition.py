@@ -106,7 +106,7 @@ class Exposition(Collector):
             metrics.sent_age,
         )
         yield _counter("readers_taken_over", "Readers that went on in a retry.", metrics.taken_over)
-        yield _gauge("held_requests", "GETs that wait for bytes.", self._catalog.waiter_count)
+        yield _gauge("held_requests", "GETs that wait for bytes.", self._catalog.holds.waiter_count)
         holds = {"met": metrics.holds_met, "unmet": metrics.holds_unmet}
         yield _counters("holds", "Holds by how they ended.", "outcome", holds)
         yield _counter("missed_at_edge", "404s in a folder that is live.", metrics.missed_at_edge)
@@ -118,6 +118,13 @@ class Exposition(Collector):
         yield _gauge("memory_budget_bytes", "The budget.", catalog.store.limit_bytes)
         yield _counter("evicted", "Complete objects evicted for room.", metrics.evicted)
         yield _counter("expired", "Complete objects whose time was over.", metrics.expired)
+        yield _counter(
+            "reads_failed", "GETs of objects whose bytes can't be read.", metrics.reads_failed
+        )
+        shelf = catalog.shelf
+        yield _gauges("disk_bytes", "The data folder.", "use", shelf.usage() if shelf else {})
+        yield _gauge("disk_troubles", "Things wrong with it.", len(shelf.trouble()) if shelf else 0)
+        yield _counter("disk_flaws", "Damage found by the scrub.", shelf.flaw_count if shelf else 0)
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

@@ -77,7 +77,7 @@ class Tables:
             "generation": one.id,
             "state": one.state.value,
             "bytes": one.ring.end,
-            "chunks": len(one.ring.ends),
+            "chunks": one.ring.chunk_count,
             "readers": one.readers,
             "created": one.created_s,
         }

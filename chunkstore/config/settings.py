@@ -26,6 +26,8 @@ ENVIRONMENT_PREFIX = "CHUNKSTORE_"
 
 _MAX_ROWS = 1_000
 _MAX_LISTENERS = 64
+_IN_MEMORY_BYTES = 256 * 2**20
+_ON_DISK_BYTES = 2**50
 _YEAR_S = 365 * 86400.0
 
 Kind = Literal[
@@ -172,10 +174,46 @@ class Settings:
         most=2**50,
         is_flag=True,
     )
-    max_object_bytes: int = _setting(
+    data: str | None = _setting(
+        "path",
+        None,
+        "Folder that objects are kept in, through restarts; none: they are in memory alone.",
+        is_flag=True,
+    )
+    sync: Literal["close", "always", "none"] = _setting(
+        "choice",
+        "close",
+        "When the disk must have it: close: before the 201; always: each run, too; none: some day.",
+        choices=("close", "always", "none"),
+        is_flag=True,
+    )
+    disk_bytes: int | None = _setting(
+        "size",
+        None,
+        "Most that the data folder may take; past it PUTs get 507; none: all there is.",
+        least=2**26,
+        most=2**60,
+        is_flag=True,
+    )
+    disk_reserve_bytes: int = _setting(
         "size",
         256 * 2**20,
-        "Largest object; an upload that grows past it is aborted with 413.",
+        "Room on the disk, or of `disk`, that no new upload may take: deleting needs some, too.",
+        least=0,
+        most=2**50,
+    )
+    scrub_s: float | None = _setting(
+        "duration",
+        None,
+        "Read all that is stored once in so long, and report damage; none: never by itself.",
+        least=60,
+        most=10 * _YEAR_S,
+        is_flag=True,
+    )
+    max_object_bytes: int | None = _setting(
+        "size",
+        None,
+        "Largest object, past it 413; none: 256 MiB, or with `data` what the disk takes.",
         least=1,
         most=2**50,
         is_flag=True,
@@ -318,17 +356,25 @@ class Settings:
         return tuple(parse_listen(text) for text in self.admin)
 
     @property
+    def object_limit_bytes(self) -> int:
+        """`max_object` for names of which no policy says more."""
+        if self.max_object_bytes is not None:
+            return self.max_object_bytes
+        return _IN_MEMORY_BYTES if self.data is None else self.disk_bytes or _ON_DISK_BYTES
+
+    @property
     def largest_object_bytes(self) -> int:
         """The largest size that `max_object`, here or in a policy, allows any object."""
         own = [row.sets.get("max_object_bytes") or 0 for row in self.policies]
-        return max(self.max_object_bytes, *own, 0)
+        return max(self.object_limit_bytes, *own, 0)
 
     def policy_table(self) -> PolicyTable:
         """The rows in force over these settings: its policies leave no value to be looked up."""
         base = Policy(
             ttl_s=self.ttl_s,
-            max_object_bytes=self.max_object_bytes,
+            max_object_bytes=self.object_limit_bytes,
             upload_idle_s=self.upload_idle_s,
+            evict=self.data is None,  # what is on disk goes only where a row says so
         )
         return PolicyTable(self.policies, base=base, is_private=not self.open_reads)
 

@@ -6,6 +6,8 @@
     reader.py      one GET that follows an open generation: catches up, joins the edge, falls behind
     upload.py      the writer's side: takes bytes in and shows them
     takeover.py    readers of an upload that broke off go on in its retry
+    holds.py       requests that wait for something to appear
+    shelf.py       the disk behind it: what goes there, and what comes back
     catalog.py     namespace + store + broadcasts: who reads, who waits, what goes
 
 A reader is always in one of two places. *Behind*, its own task sends it views of the ring. *At the
@@ -21,6 +23,7 @@ from chunkstore.live.catalog import Catalog, Visit
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.live.pump import Pump
 from chunkstore.live.reader import CutWatch, Reader
+from chunkstore.live.shelf import Shelf
 from chunkstore.live.upload import Run, Upload
 
 __all__ = [
@@ -32,6 +35,7 @@ __all__ = [
     "Pump",
     "Reader",
     "Run",
+    "Shelf",
     "Upload",
     "Visit",
 ]

@@ -21,6 +21,7 @@ from chunkstore.ring import Position
 if TYPE_CHECKING:
     from chunkstore.live.pump import Pump
     from chunkstore.live.reader import Reader
+    from chunkstore.live.shelf import Spool
 
 __all__ = ["Broadcast"]
 
@@ -44,6 +45,7 @@ class Broadcast:
         longest_gap_s: longest time between two arrivals of bytes.
         claim: what its readers may expect of the next upload of its path, once it is superseded.
         successor: that upload, once it has begun.
+        spool: its way to disk; None: it has none.
         predecessors: superseded ones that have this one for their successor.
     """
 
@@ -64,6 +66,7 @@ class Broadcast:
         "last_byte_at_s",
         "longest_gap_s",
         "predecessors",
+        "spool",
         "successor",
     )
 
@@ -73,6 +76,7 @@ class Broadcast:
         self.last_byte_at_s: float | None = None
         self.longest_gap_s = 0.0
         self.claim: Claim | None = None
+        self.spool: Spool | None = None
         self.successor: Broadcast | None = None
         self.predecessors: tuple[Broadcast, ...] = ()
         self._pump = pump
@@ -152,6 +156,14 @@ class Broadcast:
         return self._pushed if self._edge else self.generation.ring.frame_count
 
     @property
+    def kept_from(self) -> int:
+        """Absolute payload offset from which on the pump still needs the ring."""
+        ring = self.generation.ring
+        if not self._edge and self._round is None:
+            return ring.end
+        return ring.start_of(self._pushed if self._round is None else self._round.first)
+
+    @property
     def is_decided(self) -> bool:
         """It is superseded, and it is known who of its readers can go on in its successor."""
         return self.claim is not None and self.claim.is_decided
@@ -172,6 +184,7 @@ class Broadcast:
         if reader.is_at_edge:
             reader.is_at_edge = False
             reader.at.index = self._pushed
+            reader.at.start = self.generation.ring.start_of(self._pushed)
             del self._edge[reader]
             self._members = None
 
@@ -246,7 +259,7 @@ class Broadcast:
             return None
         data = b""
         if not has_ended:
-            at = Position(first)
+            at = Position(first, ring.start_of(first))
             data = b"".join(ring.pieces(at, ring.frame_count, PUSH_BYTES))
             ring.advance(at, len(data))
             self._pushed = at.index

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import trio
 
 from chunkstore.errors import CapacityError
 from chunkstore.journal import Journal
 from chunkstore.live.broadcast import Broadcast
+from chunkstore.live.holds import Holds
 from chunkstore.live.pump import Pump
+from chunkstore.live.shelf import Shelf, Spool
 from chunkstore.live.takeover import Takeovers
 from chunkstore.live.upload import Upload
 from chunkstore.metrics import Metrics
-from chunkstore.objects import Abort, Generation, Namespace
+from chunkstore.objects import Abort, Facts, Generation, Namespace
 from chunkstore.policy import Policy
 from chunkstore.store import MemoryStore
 
@@ -60,6 +62,10 @@ class Catalog:
         journal: what happens to objects is noted there.
         max_objects: bound on names; at it, the least recently used complete object goes.
         max_waiters: bound on GETs that wait for something to appear.
+
+    Attributes:
+        holds: who waits for something to appear.
+        shelf: what goes to disk and comes back; None: there is none.
     """
 
     def __init__(
@@ -77,14 +83,12 @@ class Catalog:
         self.metrics = metrics
         self.journal = journal
         self._max_objects = max_objects
-        self._max_waiters = max_waiters
         self._broadcasts: dict[int, Broadcast] = {}
-        self._held: dict[str, tuple[trio.Event, int]] = {}
-        self.waiter_count = 0
         self._pump = Pump(metrics.sent_age)
         self._takeovers = Takeovers(journal)
         self._sooner = trio.Event()
-        self.is_draining = False
+        self.holds = Holds(namespace, metrics, max_waiters)
+        self.shelf: Shelf | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Push to live readers, and expire what is due, until cancelled."""
@@ -101,16 +105,42 @@ class Catalog:
         return self._broadcasts[generation.id]
 
     def enter(self, generation: Generation) -> None:
-        """Count a reader in: its bytes stay charged, and are not evicted, until `leave`."""
+        """Count a reader in: its bytes stay charged, and are not evicted, until `leave`.
+
+        Raises:
+            DamagedError: they are not where they were stored.
+        """
+        if generation.source is not None and not generation.readers:
+            generation.source.hold()
         generation.readers += 1
         generation.readers_peak = max(generation.readers_peak, generation.readers)
+
+    def touch(self, generation: Generation) -> None:
+        """It was read: it is now the most recently used."""
+        self.store.touch(generation)
+        if self.shelf is not None:
+            self.shelf.space.touch(generation.key)
 
     def leave(self, generation: Generation) -> None:
         """Count a reader out; the last one of a generation that is gone frees its bytes."""
         generation.readers -= 1
         if generation.is_superseded and not generation.readers:
             generation.enter("abort")  # nobody has a claim any more
+        if generation.source is not None and not generation.readers:
+            generation.source.let_go()
         self._release_if_gone(generation)
+        if self.shelf is not None:
+            self.shelf.settle(generation)
+
+    async def fill(self, generation: Generation) -> None:
+        """Have the bytes of a small object in memory, if they are on disk alone.
+
+        Raises:
+            StoreError: they can't be had.
+        Cancellation: nothing remains.
+        """
+        if self.shelf is not None:
+            await self.shelf.fill(generation)
 
     def _release_if_gone(self, generation: Generation) -> None:
         if not generation.is_stored and not generation.readers:
@@ -127,6 +157,10 @@ class Catalog:
         """Uploads under way."""
         return len(self._broadcasts)
 
+    def has_superseded(self, key: str) -> bool:
+        """Whether readers of a path wait for its next upload."""
+        return bool(self._takeovers.of(key))
+
     def reader_counts(self) -> dict[str, int]:
         """Readers of open generations, by place: "edge" or "behind"."""
         edge = sum(broadcast.edge_count for broadcast in self._broadcasts.values())
@@ -140,110 +174,9 @@ class Catalog:
         stored = self.store.used_bytes - writing - kept
         return {"open": writing, "superseded": kept, "complete": stored}
 
-    # --- waiting -------------------------------------------------------------------------------
-
-    def has_superseded(self, key: str) -> bool:
-        """Whether readers of a path wait for its next upload."""
-        return bool(self._takeovers.of(key))
-
-    @property
-    def can_wait(self) -> bool:
-        """Whether one more GET may wait: not when draining, and not beyond the bound."""
-        return not self.is_draining and self.waiter_count < self._max_waiters
-
-    @property
-    def why_not_wait(self) -> str:
-        """The sentence for a GET that may not wait."""
-        if self.is_draining:
-            return "the server is shutting down; ask again, or elsewhere"
-        return "too many requests wait for bytes that have not come yet"
-
-    async def wait_visible(self, key: str, timeout_s: float) -> Generation | None:
-        """Wait until `key` shows something; None at the timeout or when draining.
-
-        Cancellation: nothing remains; a hold creates no placeholder.
-        """
-        await self.wait_until(key, lambda: self.namespace.visible(key) is not None, timeout_s)
-        return self.namespace.visible(key)
-
-    async def wait_until(self, key: str, holds: Callable[[], bool], timeout_s: float) -> bool:
-        """Wait until something holds that depends on what `key` shows.
-
-        Returns:
-            whether it does; False at the timeout or when draining.
-        Cancellation: nothing remains; a hold creates no placeholder.
-        """
-        self.waiter_count += 1
-        try:
-            with trio.move_on_after(timeout_s):
-                # What appears may be gone before this task runs: an upload cut in its first bytes.
-                while not holds() and not self.is_draining:
-                    await self._wait_for_change(key)
-        finally:
-            self.waiter_count -= 1
-        is_met = holds()
-        self.count_hold(is_met=is_met)
-        return is_met
-
-    async def _wait_for_change(self, key: str) -> None:
-        event, count = self._held.get(key) or (trio.Event(), 0)
-        self._held[key] = (event, count + 1)
-        try:
-            await event.wait()
-        finally:
-            event_now, count = self._held.get(key, (None, 0))
-            if event_now is event:  # nobody was woken: take this one waiter back
-                if count == 1:
-                    del self._held[key]
-                else:
-                    self._held[key] = (event, count - 1)
-
-    async def wait_grown(self, generation: Generation, offset: int, timeout_s: float) -> None:
-        """Wait until byte `offset` exists, the generation is no longer open, or the timeout.
-
-        Cancellation: nothing remains.
-        """
-        ring = generation.ring
-        self.waiter_count += 1
-        try:
-            with trio.move_on_after(timeout_s):
-                if generation.is_open and offset >= ring.end and not self.is_draining:
-                    await self._broadcasts[generation.id].reached(offset)
-        finally:
-            self.waiter_count -= 1
-        self.count_hold(is_met=ring.is_sealed or offset < ring.end)
-
-    async def wait_retried(self, generation: Generation, timeout_s: float) -> Generation | None:
-        """What a reader that was sent nothing yet goes on with, if its upload broke off.
-
-        Waits for the next upload of the path, for the grace at most. None: it has not broken off,
-        or nothing came.
-
-        Cancellation: nothing remains.
-        """
-        if not generation.is_superseded:
-            return None
-        key = generation.key
-
-        def is_over() -> bool:
-            return not generation.is_superseded or self.namespace.visible(key) is not None
-
-        await self.wait_until(key, is_over, min(timeout_s, generation.policy.abort_grace_s))
-        return self.namespace.visible(key)
-
-    def count_hold(self, *, is_met: bool) -> None:
-        """Count a hold that ended."""
-        if is_met:
-            self.metrics.holds_met += 1
-        else:
-            self.metrics.holds_unmet += 1
-
     def drain(self) -> None:
         """Release all who wait for something to appear; nobody may wait any more."""
-        self.is_draining = True
-        for event, _ in self._held.values():
-            event.set()
-        self._held.clear()
+        self.holds.drain()
         for broadcast in self._broadcasts.values():
             broadcast.release()
         self._takeovers.give_up()
@@ -256,19 +189,28 @@ class Catalog:
         Raises:
             CapacityError: only open generations (or what may not be evicted) are left.
         """
-        self.make_room(needed_bytes)
+        if self.shelf is None:
+            self.make_room(needed_bytes)
+        else:  # memory takes a part of it at a time
+            self.make_room(0)
+            self.shelf.space.check(needed_bytes)
         if self.namespace.entry(key) is not None:
             return
         while len(self.namespace) >= self._max_objects:  # a victim's name stays if it is written
-            victim = self.store.oldest()
+            victim = self.store.oldest() if self.shelf is None else None
             if victim is None:
                 raise CapacityError(1, 0)
             self._evict(victim)
 
     def begin(self, key: str, policy: Policy) -> Upload:
         """Open a generation of `key` (after `reserve`); an open one of it is displaced."""
-        generation = self.namespace.begin(key, policy, created_s=time.time())
+        disk = self.shelf.begin(key) if self.shelf is not None else None
+        number = disk.generation if disk is not None else None
+        generation = self.namespace.begin(key, policy, created_s=time.time(), number=number)
         broadcast = Broadcast(generation, self._pump)
+        if self.shelf is not None and disk is not None:
+            generation.source = disk.source
+            broadcast.spool = Spool(self.shelf, broadcast, disk)
         self._broadcasts[generation.id] = broadcast
         generation.watch(lambda: self._ended(broadcast))
         self.journal.note("created", key, generation.id)
@@ -284,6 +226,8 @@ class Catalog:
             self._takeovers.drop(generation)
         self.grew(broadcast, trio.current_time())
         if self._broadcasts.pop(generation.id, None) is not None and generation.abort is not None:
+            if broadcast.spool is not None:
+                broadcast.spool.abandon()
             self._broke_off(generation, generation.abort)
         self._release_if_gone(generation)
 
@@ -304,29 +248,53 @@ class Catalog:
         if broadcast.predecessors:
             self._takeovers.compare(broadcast)
 
-    def changed(self, key: str) -> None:
-        """`key` shows something else than before: wake those who wait for that."""
-        held = self._held.pop(key, None)
-        if held is not None:
-            held[0].set()
-
-    def committed(self, generation: Generation) -> bool:
+    def committed(self, broadcast: Broadcast) -> bool:
         """Make an open generation complete and keep it; whether it replaced another one."""
+        generation = broadcast.generation
         policy = generation.policy
         replaced = self.namespace.commit(generation, modified_s=time.time())
         if policy.ttl_s is not None:
             generation.expires_at_s = trio.current_time() + policy.ttl_s
         self.store.charge(generation)
-        soonest = self.store.next_expiry_s() or math.inf
-        self.store.keep(generation)
-        if generation.expires_at_s is not None and generation.expires_at_s < soonest:
-            self._sooner.set()
+        if broadcast.spool is not None:
+            broadcast.spool.commit(self._facts(generation))
+        else:
+            self.keep(generation)
         if replaced is not None:
             self._forget(replaced)
+        self.holds.changed(generation.key)
+        return replaced is not None
+
+    def _facts(self, generation: Generation) -> Facts:
+        ttl_s = generation.policy.ttl_s
+        return Facts(
+            self.namespace.boot,
+            generation.created_s,
+            generation.modified_s,
+            math.inf if ttl_s is None else generation.modified_s + ttl_s,
+            generation.content_type,
+        )
+
+    def keep(self, generation: Generation) -> None:
+        """A complete generation is where it stays: from now on it may be evicted, and expires."""
+        self.store.keep(generation)
+        if generation.expires_at_s is not None:
+            self.expire_at(generation.expires_at_s, generation.id, generation.key)
         size = generation.ring.size_bytes
         self.journal.note("complete", generation.key, generation.id, bytes=size)
-        self.changed(generation.key)
-        return replaced is not None
+
+    def expire_at(self, deadline_s: float, number: int, key: str) -> None:
+        """Have what a name has stored expire then."""
+        soonest = self.store.next_expiry_s() or math.inf
+        self.store.expire_at(deadline_s, number, key)
+        if deadline_s < soonest:
+            self._sooner.set()
+
+    def take_back(self, generation: Generation) -> None:
+        """A complete generation could not be stored: it isn't there any more, if it still was."""
+        self.namespace.take_back(generation)
+        self._forget(generation)
+        self.holds.changed(generation.key)
 
     def delete(self, key: str) -> list[Generation]:
         """Take a name away with all it has: its writer and its readers are told at once."""
@@ -337,7 +305,7 @@ class Catalog:
         for generation in ended:
             self._forget(generation)
             self.journal.note("deleted", key, generation.id)
-        self.changed(key)
+        self.holds.changed(key)
         return ended
 
     def _forget(self, generation: Generation) -> None:
@@ -354,19 +322,41 @@ class Catalog:
             self._evict(victim)
 
     def _evict(self, generation: Generation) -> None:
+        if self.shelf is not None:
+            self.shelf.cool(generation)
+            return
+        self._take_away(generation)
+
+    def _take_away(self, generation: Generation) -> None:
         self.namespace.evict(generation)
         self._forget(generation)
         self.metrics.evicted += 1
         self.journal.note("evicted", generation.key, generation.id)
 
+    def _expire_one(self, key: str, number: int, now_s: float) -> None:
+        entry = self.namespace.entry(key)
+        generation = entry.complete if entry is not None else None
+        if generation is not None and generation.id == number:
+            self.namespace.expire(generation, now_s)
+            self._forget(generation)
+            self.metrics.expired += 1
+            self.journal.note("expired", key, number)
+        if self.shelf is not None:
+            self.shelf.drop(key, number)
+
+    def evict_stored(self, key: str, number: int) -> None:
+        """Take a complete object away for the disk's sake, if the name still has that one."""
+        entry = self.namespace.entry(key)
+        generation = entry.complete if entry is not None else None
+        if generation is not None and generation.id == number and self.shelf is not None:
+            self._take_away(generation)
+            self.shelf.drop(key, number)
+
     async def _expire(self) -> None:
         while True:
             now = trio.current_time()
-            for count, generation in enumerate(self.store.expired(now), 1):
-                self.namespace.expire(generation, now)
-                self._forget(generation)
-                self.metrics.expired += 1
-                self.journal.note("expired", generation.key, generation.id)
+            for count, (key, number) in enumerate(self.store.expired(now), 1):
+                self._expire_one(key, number, now)
                 if not count % 256:  # a million that expire at once must not stop the loop
                     await trio.lowlevel.checkpoint()
             with trio.move_on_at(self.store.next_expiry_s() or math.inf):

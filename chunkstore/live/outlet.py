@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NoReturn, Protocol, TypeAlias
 
 from chunkstore.metrics import Ending
+from chunkstore.objects import FileRange
 
 __all__ = ["Outlet", "Piece"]
 
@@ -29,6 +30,12 @@ class Outlet(Protocol):
             trio.BrokenResourceError: the client is gone.
         Cancellation: an unknown amount was sent; the connection must be closed. The server cancels
             the connection when the client takes nothing for the stall limit.
+        """
+
+    async def send_file(self, head: Piece, part: FileRange) -> int:
+        """Send a part of `head` and what follows it in a file, at least one byte.
+
+        Returns, Raises, Cancellation: as `send_some`.
         """
 
     async def watch(self) -> NoReturn:

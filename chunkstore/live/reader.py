@@ -22,6 +22,8 @@ FIRST_BYTES = 64 * 1024
 """As below, for the first send: in a storm of joins all get their first bytes early."""
 GATHER_BYTES = 512 * 1024
 """Most payload that one gathered send of a reader behind the edge takes."""
+DISK_FRAME_BYTES = 1 << 20
+"""Largest chunk of what comes from the disk: its boundaries are not those of the writer."""
 
 
 class Reader:
@@ -61,13 +63,16 @@ class Reader:
         """Follow `broadcast` from payload offset `start`."""
         self._broadcast = broadcast
         ring = broadcast.generation.ring
-        self.at = Position(ring.locate(start))
-        first = ring.ends[self.at.index - 1] if self.at.index else 0
-        if start > first:  # begin inside a chunk: its rest becomes a frame of its own
-            stop = ring.ends[self.at.index]
+        if start < ring.base:
+            self.at = Position(0, start)
+            return
+        index = ring.locate(start)
+        if start > ring.start_of(index):  # inside a chunk: its rest becomes a frame of its own
+            stop = ring.start_of(index + 1)
             rest = b"".join(ring.views(start, stop))
             self._head += b"%x\r\n%b\r\n" % (len(rest), rest)
-            self.at.index += 1
+            index, start = index + 1, stop
+        self.at = Position(index, start)
 
     async def follow(self) -> Ending:
         """Send until the generation ends, or the one that took over from it.
@@ -122,9 +127,8 @@ class Reader:
 
     @property
     def sent_bytes(self) -> int:
-        """Payload handed over, to the last whole chunk."""
-        ends = self._broadcast.generation.ring.ends
-        return ends[min(self.at.index, len(ends)) - 1] if self.at.index else 0
+        """Payload handed over, to the last whole chunk; at the edge, up to where it came there."""
+        return self.at.start
 
     @property
     def _is_lost(self) -> bool:
@@ -157,6 +161,9 @@ class Reader:
                 continue
             broadcast, at = self._broadcast, self.at
             ring = broadcast.generation.ring
+            if at.start < ring.base:
+                await self._send_from_disk()
+                continue
             pieces: list[Piece] = [self._head] if self._head else []
             # Without a raw socket there is no pump to leave the newest frames to.
             edge = ring.frame_count if self._outlet.raw is None else broadcast.edge_index
@@ -168,17 +175,42 @@ class Reader:
                 return
             if limit_bytes == GATHER_BYTES:  # not the first
                 await trio.lowlevel.checkpoint()
-            sent = await self._outlet.send_some(pieces)
-            if self._head:
-                sent -= len(self._head)
-                self._head = self._head[sent:] if sent < 0 else b""
-            ring.advance(at, max(sent, 0))
+            stops = ring.stops(at.index)  # now: the window may go on while this waits
+            at.advance(stops, self._without_head(await self._outlet.send_some(pieces)))
             limit_bytes = GATHER_BYTES
+
+    async def _send_from_disk(self) -> None:
+        """Send a part of what the window left behind, in frames that are made for it."""
+        at, generation = self.at, self._broadcast.generation
+        ring, source = generation.ring, generation.source
+        assert source is not None
+        await trio.lowlevel.checkpoint()
+        if not at.skip:
+            at.stop = min(ring.base, at.start + DISK_FRAME_BYTES)
+        size = at.stop - at.start
+        line = b"%x\r\n" % size
+        done = at.skip - len(line)
+        if done < size:
+            offset = at.start + max(done, 0)
+            part = await source.range(offset, at.stop - offset)
+            sent = await self._outlet.send_file(self._head + line[at.skip :], part)
+        else:
+            sent = await self._outlet.send_some([b"\r\n"[done - size :]])
+        at.advance([at.stop], self._without_head(sent))
+        if at.start >= ring.base:
+            at.index = ring.locate(at.start)
+
+    def _without_head(self, sent_bytes: int) -> int:
+        """What was sent of the framed stream."""
+        rest = sent_bytes - len(self._head)
+        self._head = self._head[sent_bytes:]
+        return max(rest, 0)
 
     def fall_behind(self, index: int, sent_bytes: int) -> None:
         """The pump lets go of it, `sent_bytes` into frame `index`; its own task goes on there."""
-        self.at.index, self.at.skip = index, 0
-        self._broadcast.generation.ring.advance(self.at, sent_bytes)
+        at, ring = self.at, self._broadcast.generation.ring
+        at.index, at.start, at.skip = index, ring.start_of(index), 0
+        ring.advance(at, sent_bytes)
         self.is_at_edge = False
         assert self._parked is not None
         self._parked.cancel()

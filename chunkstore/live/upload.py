@@ -50,6 +50,7 @@ class Upload:
         self._broadcast = broadcast
         self.generation = broadcast.generation
         self.publish_at_s: float | None = None
+        self._spool = broadcast.spool
 
     @property
     def longest_gap_s(self) -> float:
@@ -76,9 +77,11 @@ class Upload:
                 self._catalog.make_room(needed_bytes)
             except CapacityError:
                 return Abort.NO_MEMORY
+        if self._spool is not None and self._spool.error is not None:
+            return self._spool.cause
         if generation.state is not State.OPEN:
             return generation.abort  # displaced or deleted while these bytes were on their way
-        was_empty = not ring.ends
+        was_empty = not ring.end
         now = trio.current_time()
         is_lasting = _is_lasting(runs)
         is_published = False
@@ -97,7 +100,7 @@ class Upload:
 
     def publish(self) -> None:
         """Show what is stored: its 20 ms are over."""
-        was_empty = not self.generation.ring.ends
+        was_empty = not self.generation.ring.end
         if self.generation.ring.publish():
             now = trio.current_time()
             self._catalog.grew(self._broadcast, self._waiting_since_s(now))
@@ -111,12 +114,34 @@ class Upload:
         self.publish_at_s = None
         self._catalog.namespace.published(self.generation, now_s)
         if was_empty and not self.generation.policy.atomic:
-            self._catalog.changed(self.generation.key)
+            self._catalog.holds.changed(self.generation.key)
+
+    @property
+    def has_run(self) -> bool:
+        """There is enough to `hand_over`."""
+        return self._spool is not None and self._spool.has_run
+
+    async def hand_over(self, *, is_whole: bool = False) -> None:
+        """Have what can be written to disk, if there is one; all of it, if the body is whole.
+
+        Waits while too much waits for the disk.
+
+        Cancellation: the rest can be handed over later.
+        """
+        if self._spool is not None:
+            await self._spool.hand_over(is_whole=is_whole)
 
     def commit(self) -> bool:
-        """The body is whole: the generation is complete. Whether it replaced another one."""
+        """The body is whole, and handed over: it is complete. Whether it replaced another one."""
         self.publish()
-        return self._catalog.committed(self.generation)
+        return self._catalog.committed(self._broadcast)
+
+    async def stored(self) -> Abort | None:
+        """Wait until the commit is durable; or why it can't be, and was taken back.
+
+        Cancellation: it may yet become so.
+        """
+        return None if self._spool is None else await self._spool.stored()
 
     def abort(self, cause: Abort) -> None:
         """Give the upload up; readers are cut. Nothing happens if it has already ended."""

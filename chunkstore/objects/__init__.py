@@ -14,24 +14,34 @@ an atomic one when it is complete; when an open generation is aborted, the name 
 complete one. Whoever must act on a change of state (the writer, the readers) registers a watcher.
 
     generation.py   one PUT of a path: its states, why it was aborted, who watches it
+    facts.py        what is kept of a generation beside its bytes
+    source.py       where bytes are that its ring let go of
     succession.py   readers of an upload that broke off go on in the next one of its path
     namespace.py    all names in one ordered index
 """
 
 from __future__ import annotations
 
+from chunkstore.objects.facts import Facts, etag_of, expires_of
 from chunkstore.objects.generation import Abort, Generation, State, next_state
-from chunkstore.objects.namespace import Entry, Listing, Namespace
+from chunkstore.objects.namespace import Backing, Entry, Listing, Namespace
+from chunkstore.objects.source import FileRange, Source
 from chunkstore.objects.succession import KEPT_COUNT, Claim
 
 __all__ = [
     "KEPT_COUNT",
     "Abort",
+    "Backing",
     "Claim",
     "Entry",
+    "Facts",
+    "FileRange",
     "Generation",
     "Listing",
     "Namespace",
+    "Source",
     "State",
+    "etag_of",
+    "expires_of",
     "next_state",
 ]

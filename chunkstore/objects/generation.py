@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
+from chunkstore.objects.source import Source
 from chunkstore.paths import parent
 from chunkstore.policy import Policy
 from chunkstore.ring import Ring
@@ -61,6 +62,8 @@ class Abort(Enum):
     PRECONDITION = ("precondition", 412, "the upload's condition no longer held when it was whole")
     TOO_LARGE = ("too_large", 413, "the object grew beyond the largest size allowed")
     DRAIN = ("drain", 503, "the server is shutting down")
+    DISK_FAILED = ("disk_failed", 500, "the disk failed; nothing of this upload is stored")
+    NO_SPACE = ("no_space", 507, "the disk is full; nothing of this upload is stored")
     NO_MEMORY = ("no_memory", 507, "the memory budget is used up by uploads in progress")
 
     def __init__(self, metric: str, status: int, text: str) -> None:
@@ -81,6 +84,7 @@ class Generation:
         `created_s` and `modified_s` are Unix time.
         head: the response fields the origin made for it; they change only with `state`.
         charged_bytes: what the memory budget holds for it.
+        source: has what the ring let go of; None: it lets go of nothing.
     """
 
     __slots__ = (
@@ -99,6 +103,7 @@ class Generation:
         "readers",
         "readers_peak",
         "ring",
+        "source",
         "state",
         "watchers",
     )
@@ -111,6 +116,7 @@ class Generation:
         self.etag = etag
         self.policy = policy
         self.ring = Ring()
+        self.source: Source | None = None
         self.folder = parent(key)
         self.content_type = "application/octet-stream"
         self.created_s = created_s
@@ -142,7 +148,11 @@ class Generation:
     def break_off(self, cause: Abort) -> None:
         """End it without completing it: superseded, if its readers can hope for another upload."""
         self.abort = cause
-        has_hope = cause in _RETRIED and self.readers and self.policy.abort_grace_s
+        # The retry is compared with what the ring has: all of it, or there is no telling.
+        is_whole_here = not self.ring.base
+        has_hope = (
+            cause in _RETRIED and self.readers and self.policy.abort_grace_s and is_whole_here
+        )
         self.enter("supersede" if has_hope else "abort")
 
     @property

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import sys
 from collections import OrderedDict
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
 
 from sortedcontainers import SortedDict
 
-from chunkstore.objects.generation import Abort, Generation
+from chunkstore.objects.facts import etag_of
+from chunkstore.objects.generation import Abort, Generation, State
 from chunkstore.paths import parent
 from chunkstore.policy import Policy
 
-__all__ = ["Entry", "Listing", "Namespace"]
+__all__ = ["Backing", "Entry", "Listing", "Namespace"]
 
 RECENT_S = 10.0
 """A folder that received a byte, or a name that went away, is remembered for so long."""
@@ -33,9 +35,23 @@ class Entry:
     def visible(self) -> Generation | None:
         """The generation a GET that arrives now is answered with."""
         writing = self.open
-        if writing is not None and writing.ring.ends and not writing.policy.atomic:
+        if writing is not None and writing.ring.end and not writing.policy.atomic:
             return writing
         return self.complete
+
+
+_COLD = Entry()
+"""Stands for a name whose complete generation is only known to the backing: most of a million."""
+
+
+class Backing(Protocol):
+    """Knows complete generations that the namespace doesn't keep in memory."""
+
+    def recall(self, key: str) -> Generation | None:
+        """One that was given to `add_cold`, made anew; None: it is gone."""
+
+    def warmed(self, generation: Generation) -> None:
+        """One that was recalled is kept in the namespace, until `cool`."""
 
 
 class Listing(NamedTuple):
@@ -52,11 +68,16 @@ class Namespace:
     Args:
         boot: makes ETags of this process differ from those of the one before.
         hold_cap_s: no GET waits longer for an object to appear.
+
+    Attributes:
+        boot: as above.
+        backing: has complete generations that needn't be in memory; None: there are none.
     """
 
     def __init__(self, boot: str, hold_cap_s: float) -> None:
-        self._boot = boot
+        self.boot = boot
         self._hold_cap_s = hold_cap_s
+        self.backing: Backing | None = None
         self._last_id = 0
         self._entries: SortedDict[str, Entry] = SortedDict()
         self._folders: OrderedDict[str, float] = OrderedDict()  # folder -> time of its last byte
@@ -69,21 +90,75 @@ class Namespace:
 
     def entry(self, key: str) -> Entry | None:
         """What the name has, or None."""
-        return self._entries.get(key)
+        entry = self._entries.get(key)
+        return self._warm(key) if entry is _COLD else entry
 
     def visible(self, key: str) -> Generation | None:
         """The generation that a GET of `key` gets now, or None."""
         entry = self._entries.get(key)
+        if entry is _COLD:
+            entry = self._warm(key)
         return None if entry is None else entry.visible
+
+    # --- what isn't in memory ------------------------------------------------------------------
+
+    def add_cold(self, keys: Iterable[str]) -> None:
+        """Names of complete generations that the backing has; those that are here stay."""
+        self._entries.update({key: _COLD for key in keys if key not in self._entries})
+
+    def restore(self, key: str) -> None:
+        """What the backing has of a name shows again, unless something else is complete."""
+        entry = self._entries.get(key)
+        if entry is None:
+            self._entries[key] = _COLD
+        elif entry is not _COLD and entry.complete is None:
+            assert self.backing is not None
+            entry.complete = self.backing.recall(key)
+            if entry.complete is not None:
+                self.backing.warmed(entry.complete)
+
+    def cool(self, generation: Generation) -> bool:
+        """Have the backing alone keep a complete generation; False: its name is being written."""
+        entry = self._entries[generation.key]
+        assert entry.complete is generation
+        if entry.open is not None:
+            return False
+        self._entries[generation.key] = _COLD
+        return True
+
+    def _warm(self, key: str) -> Entry | None:
+        assert self.backing is not None
+        generation = self.backing.recall(key)
+        if generation is None:
+            del self._entries[key]
+            return None
+        entry = self._entries[key] = Entry()
+        entry.complete = generation
+        self.backing.warmed(generation)
+        return entry
+
+    def _shown(self, key: str) -> Generation | None:
+        """As `visible`, for a look in passing: what is cold stays so."""
+        entry = self._entries[key]
+        if entry is _COLD:
+            assert self.backing is not None
+            return self.backing.recall(key)
+        return entry.visible
 
     # --- writing -------------------------------------------------------------------------------
 
-    def begin(self, key: str, policy: Policy, *, created_s: float) -> Generation:
-        """Open a new generation of `key`; an open one is displaced (the newest wins)."""
-        self._last_id += 1
-        etag = f'"{self._boot}-{self._last_id:x}"'
+    def begin(
+        self, key: str, policy: Policy, *, created_s: float, number: int | None = None
+    ) -> Generation:
+        """Open a new generation of `key`; an open one is displaced (the newest wins).
+
+        Args:
+            number: its id, greater than all before; None: the next one.
+        """
+        self._last_id = self._last_id + 1 if number is None else number
+        etag = etag_of(self.boot, self._last_id)
         generation = Generation(key, self._last_id, etag, policy, created_s)
-        entry = self._entries.get(key)
+        entry = self.entry(key)
         if entry is None:
             entry = self._entries[key] = Entry()
         displaced, entry.open = entry.open, generation
@@ -113,6 +188,11 @@ class Namespace:
         generation.enter("commit")
         return replaced
 
+    def take_back(self, generation: Generation) -> None:
+        """A commit turned out not to hold; harmless if the generation isn't the name's any more."""
+        if generation.state is State.COMPLETE:
+            self._drop_complete(generation, "evict")
+
     def abort(self, generation: Generation, cause: Abort) -> None:
         """End an open generation without completing it; the name falls back to its complete one."""
         entry = self._entries[generation.key]
@@ -130,9 +210,10 @@ class Namespace:
         No policy holds for it then, as for one whose upload had broken off.
         """
         _remember(self._gone, key, now_s)
-        entry = self._entries.pop(key, None)
+        entry = self.entry(key)
         if entry is None:
             return []
+        del self._entries[key]
         ended = [one for one in (entry.open, entry.complete) if one is not None]
         for generation in ended:
             generation.abort = Abort.DELETED if generation.is_open else None
@@ -199,7 +280,7 @@ class Namespace:
                 rolled = None if cut < 0 else key[: cut + len(delimiter)]
                 if rolled is not None:
                     break
-                shown = self._entries[key].visible
+                shown = self._shown(key)
                 if shown is not None:
                     items.append(shown)
                     last = key
@@ -214,7 +295,8 @@ class Namespace:
         for key in self._entries.irange(prefix):
             if not key.startswith(prefix):
                 return False
-            if self._entries[key].visible is not None:
+            entry = self._entries[key]
+            if entry is _COLD or entry.visible is not None:
                 return True
         return False
 

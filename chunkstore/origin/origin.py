@@ -5,13 +5,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 import trio
 
 from chunkstore.auth import Gate
 from chunkstore.config import Settings
 from chunkstore.journal import Journal
-from chunkstore.live import Catalog
+from chunkstore.live import Catalog, Shelf
 from chunkstore.metrics import Metrics
 from chunkstore.objects import Namespace
 from chunkstore.origin.browser import ALLOWED, CORS_FIELDS, options
@@ -22,16 +23,20 @@ from chunkstore.origin.write import Writing
 from chunkstore.server import Handler, Listener, Log, Server
 from chunkstore.store import MemoryStore
 
+if TYPE_CHECKING:
+    from chunkstore.store.disk import DiskStore
+
 __all__ = ["Origin"]
 
 
 class Origin:
-    """A live origin in memory, ready to `run`.
+    """A live origin, ready to `run`.
 
     Args:
         settings: limits, policies, tokens.
         log: gets a line a request.
         sign_keys: what signed URLs are checked with.
+        disk: where objects are kept; None: in memory alone.
         wall_s: Unix time, by which credentials expire.
 
     Attributes:
@@ -47,6 +52,7 @@ class Origin:
         log: Log,
         sign_keys: Sequence[bytes] = (),
         *,
+        disk: DiskStore | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.metrics = Metrics()
@@ -66,6 +72,9 @@ class Origin:
             max_waiters=settings.max_waiters,
         )
         policies = settings.policy_table()
+        self._disk = disk
+        if disk is not None:
+            self.catalog.shelf = namespace.backing = Shelf(disk, self.catalog, policies)
         listing = Listing(namespace, lambda: time.time() - trio.current_time())
         reading = Reading(self.catalog, policies, listing, settings.hold_cap_s)
         writing = Writing(self.catalog, policies, settings)
@@ -96,6 +105,9 @@ class Origin:
     ) -> None:
         """Serve until `server.stop()` and the drain after it; without listeners only `serve`."""
         async with trio.open_nursery() as nursery:
+            if self.catalog.shelf is not None and self._disk is not None:
+                self.catalog.namespace.add_cold(self.catalog.shelf.load())
+                await nursery.start(self._disk.run)
             await nursery.start(self.catalog.run)
             await self.server.run(listeners, task_status=task_status)
             nursery.cancel_scope.cancel()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import trio
 
-from chunkstore.errors import PathError
-from chunkstore.live import Catalog, CutWatch, Piece, Reader, Visit
+from chunkstore.errors import PathError, StoreError
+from chunkstore.live import Catalog, CutWatch, Reader, Visit
 from chunkstore.metrics import Ending
-from chunkstore.objects import KEPT_COUNT, Generation
+from chunkstore.objects import KEPT_COUNT, FileRange, Generation
 from chunkstore.origin.browser import CORS_FIELDS
 from chunkstore.origin.fields import generation_fields, prefer_wait_s
 from chunkstore.origin.listing import Listing, asks_for_list
@@ -62,7 +62,21 @@ class Reading:
         self._hold_cap_s = hold_cap_s
 
     async def get(self, exchange: Exchange) -> None:
-        """Answer GET (RFC 9110 section 9.3.1) of a complete, open or missing object."""
+        """Answer GET (RFC 9110 section 9.3.1) of a complete, open or missing object.
+
+        Bytes that are damaged on disk are never sent: 500 before the head, else the answer is cut.
+        """
+        try:
+            await self._get(exchange)
+        except StoreError as error:
+            self._catalog.metrics.reads_failed += 1
+            exchange.connection.server.log.note(f"{exchange.request.path}: {error}")
+            if not exchange.status:
+                await exchange.refuse(500, "the object's bytes can't be read; the log says why")
+            else:
+                exchange.ending = Ending.DAMAGED
+
+    async def _get(self, exchange: Exchange) -> None:
         request = exchange.request
         if request.query and asks_for_list(request.query):
             await self._listing.answer(exchange)
@@ -123,12 +137,12 @@ class Reading:
             key, self._policies.for_key(key), prefer_wait_s(request.fields), trio.current_time()
         )
         if hold_s:
-            if catalog.can_wait:
-                generation = await catalog.wait_visible(key, hold_s)
+            if catalog.holds.can_wait:
+                generation = await catalog.holds.wait_visible(key, hold_s)
                 if generation is not None:
                     return generation
-            if not catalog.can_wait:
-                await exchange.refuse(503, self._catalog.why_not_wait, _RETRY)
+            if not catalog.holds.can_wait:
+                await exchange.refuse(503, self._catalog.holds.why_not_wait, _RETRY)
                 return None
         await self._missing(exchange, key)
         return None
@@ -180,7 +194,9 @@ class Reading:
     async def _answer_complete(
         self, exchange: Exchange, generation: Generation, spec: RangeSpec | None
     ) -> None:
-        self._catalog.store.touch(generation)
+        self._catalog.touch(generation)
+        if generation.source is not None:
+            await self._catalog.fill(generation)
         size = generation.ring.size_bytes
         part = resolve_complete(spec, size) if spec else Whole()
         if isinstance(part, Unsatisfiable):
@@ -207,12 +223,13 @@ class Reading:
         if exchange.request.http_1_0 and not isinstance(part, Slice):
             awaited = 1 << 62  # HTTP/1.0 has no chunked: it waits for the whole
         if awaited is not None:
-            if not self._catalog.can_wait:
-                await exchange.refuse(503, self._catalog.why_not_wait, _RETRY)
+            if not self._catalog.holds.can_wait:
+                await exchange.refuse(503, self._catalog.holds.why_not_wait, _RETRY)
                 return None
             left_s = exchange.started_s + self._hold_cap_s - trio.current_time()
-            await self._catalog.wait_grown(generation, awaited, left_s)
-            if retry := await self._catalog.wait_retried(generation, left_s):
+            broadcast = self._catalog.broadcast(generation)
+            await self._catalog.holds.wait_grown(broadcast, awaited, left_s)
+            if retry := await self._catalog.holds.wait_retried(generation, left_s):
                 return retry
             part = resolve_open(spec, ring.end)
         if ring.is_sealed and not generation.is_cut:
@@ -258,19 +275,34 @@ class Reading:
         stop: int,
     ) -> None:
         """Send payload [start, stop), all of which is there; cut if the object is deleted."""
-        head = exchange.head(status, fields, stop - start)
         ring = generation.ring
-        if stop - start <= JOIN_BYTES:
+        part = await _part(generation, start, stop)  # before the head: it may be damaged
+        head = exchange.head(status, fields, stop - start)
+        if part is None and stop - start <= JOIN_BYTES:
             await exchange.send([b"".join([head, *ring.views(start, stop)])])
             exchange.finish()
             return
-        pieces: list[Piece] = [head]
         with CutWatch(generation, exchange.connection.cut):
-            while start < stop:
-                upto = min(start + SLICE_BYTES, stop)
-                await exchange.send([*pieces, *ring.views(start, upto)])
-                pieces = []
-                start = upto
-                if start < stop:  # else it is whole, whatever becomes of the object now
-                    await trio.lowlevel.checkpoint()
+            while True:
+                if part is not None:
+                    await exchange.send_file(head, part)
+                    start += part.size
+                else:
+                    upto = min(start + SLICE_BYTES, stop)
+                    await exchange.send([head, *ring.views(start, upto)])
+                    start = upto
+                if start == stop:  # it is whole, whatever becomes of the object now
+                    break
+                head = b""
+                await trio.lowlevel.checkpoint()
+                part = await _part(generation, start, stop)
         exchange.finish()
+
+
+async def _part(generation: Generation, start: int, stop: int) -> FileRange | None:
+    """The next bytes of [start, stop) on disk; None: they are in memory."""
+    limit = min(stop, generation.ring.base) - start
+    if limit <= 0:
+        return None
+    assert generation.source is not None
+    return await generation.source.range(start, limit)

@@ -45,13 +45,18 @@ class BlockingReload:
 
         Returns:
             whether it may be answered now with what is there; False if it was refused.
+        Raises:
+            StoreError: what is there can't be read.
         Cancellation: nothing remains.
         """
         try:
             key = parse_key(exchange.request.path)
         except PathError:
             return True  # refused by whoever answers
-        playlist = self._blocking(self._catalog.namespace.visible(key))
+        generation = self._catalog.namespace.visible(key)
+        if generation is not None:
+            await self._catalog.fill(generation)
+        playlist = self._blocking(generation)
         if playlist is None:
             return True
         try:
@@ -67,8 +72,8 @@ class BlockingReload:
         hold_s = min(TARGETS * playlist.target_s, HOLD_MAX_S)
         if not await self._wait(key, asked, hold_s):
             detail = "the playlist got no such version in time; its encoder may have stopped"
-            if not self._catalog.can_wait:
-                detail = self._catalog.why_not_wait
+            if not self._catalog.holds.can_wait:
+                detail = self._catalog.holds.why_not_wait
             await exchange.refuse(503, detail, _RETRY)
             return False
         return True
@@ -81,7 +86,9 @@ class BlockingReload:
             playlist = self._blocking(generation)
             return playlist is None or playlist.has(*asked)
 
-        return self._catalog.can_wait and await self._catalog.wait_until(key, is_there, hold_s)
+        return self._catalog.holds.can_wait and await self._catalog.holds.wait_until(
+            key, is_there, hold_s
+        )
 
     def _blocking(self, generation: Generation | None) -> MediaPlaylist | None:
         """The playlist that a generation is, if it is one whose next version may be waited for."""
@@ -89,7 +96,7 @@ class BlockingReload:
             return None
         if generation.id not in self._memo:
             size = generation.ring.size_bytes
-            is_short = size <= PLAYLIST_BYTES
+            is_short = size <= PLAYLIST_BYTES and not generation.ring.base
             data = b"".join(generation.ring.views(0, size)) if is_short else b""
             self._memo[generation.id] = parse_playlist(data)
             if len(self._memo) > MEMO_COUNT:

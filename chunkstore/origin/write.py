@@ -7,7 +7,7 @@ import json
 import trio
 
 from chunkstore.config import Settings
-from chunkstore.errors import CapacityError, PathError
+from chunkstore.errors import CapacityError, DiskError, DiskFullError, PathError
 from chunkstore.live import Catalog, Upload
 from chunkstore.metrics import Ending
 from chunkstore.objects import Abort, Generation
@@ -93,7 +93,7 @@ class Writing:
         if exchange.connection.server.is_draining:
             return 503, "the server is shutting down and takes no new uploads"
         policy = self._policies.for_key(key)
-        max_bytes = policy.max_object_bytes or settings.max_object_bytes
+        max_bytes = policy.max_object_bytes or settings.object_limit_bytes
         announced = fields.content_length or 0
         if announced > max_bytes:
             return 413, f"{announced} bytes announced, but an object may have {max_bytes} at most"
@@ -148,8 +148,7 @@ class Writing:
         ):
             cause = Abort.PRECONDITION
         if cause is None:
-            await self._created(exchange, upload)
-            return None
+            return await self._created(exchange, upload)
         upload.abort(cause)
         if cause is Abort.WRITER_GONE:
             raise trio.BrokenResourceError(cause.text)
@@ -162,7 +161,7 @@ class Writing:
         """Append the body as it comes; None when it is whole."""
         connection, policy = exchange.connection, upload.generation.policy
         idle_s = policy.upload_idle_s or self._settings.upload_idle_s
-        max_bytes = policy.max_object_bytes or self._settings.max_object_bytes
+        max_bytes = policy.max_object_bytes or self._settings.object_limit_bytes
         while connection.protocol.has_body:
             connection.arm(idle_s, Ending.TIMEOUT, scope)
             if upload.publish_at_s is None:
@@ -176,26 +175,37 @@ class Writing:
             runs = [event for event in events if type(event) is Data]
             if runs and (cause := upload.append(runs, max_bytes=max_bytes)) is not None:
                 return cause
+            if upload.has_run:
+                connection.disarm()  # it isn't the client that is waited for
+                await upload.hand_over()
             last = events[-1]
             if type(last) is Refusal:
                 return last
             if type(last) is Closed:
                 return Abort.WRITER_GONE
+        connection.disarm()
+        await upload.hand_over(is_whole=True)
         return None
 
-    async def _created(self, exchange: Exchange, upload: Upload) -> None:
+    async def _created(self, exchange: Exchange, upload: Upload) -> Abort | None:
+        """Complete it and answer, once that is durable; the cause if that can't be."""
         generation = upload.generation
         replaced = upload.commit()
+        cause = await upload.stored()
+        if cause is not None:
+            await exchange.refuse(cause.status, cause.text)
+            return cause
         receipt = {
             "path": encode_key(generation.key),
             "etag": generation.etag,
             "bytes": generation.ring.size_bytes,
-            "chunks": len(generation.ring.ends),
+            "chunks": generation.ring.chunk_count,
             "longest_gap_ms": round(upload.longest_gap_s * 1000, 3),
             "peak_readers": generation.readers_peak,
         }
         block = _JSON + field_block([("ETag", generation.etag)])
         await exchange.respond(200 if replaced else 201, block, _line(receipt))
+        return None
 
     # --- DELETE --------------------------------------------------------------------------------
 
@@ -221,6 +231,13 @@ class Writing:
             await exchange.refuse(412, "the request's condition does not hold for the path")
             return
         ended = self._catalog.delete(key)
+        if self._catalog.shelf is not None and any(one.abort is None for one in ended):
+            try:
+                await self._catalog.shelf.delete(key)
+            except DiskError as error:
+                status = 507 if isinstance(error, DiskFullError) else 500
+                await exchange.refuse(status, f"the path is still there: {error}")
+                return
         deleted = [
             {"etag": one.etag, "bytes": one.ring.size_bytes, "was_open": one.abort is not None}
             for one in ended

@@ -11,6 +11,7 @@ import trio
 
 from chunkstore.live import Piece
 from chunkstore.metrics import Ending
+from chunkstore.objects import FileRange
 from chunkstore.server.exchange import Exchange
 from chunkstore.server.tls import TlsTransport
 from chunkstore.server.transport import Transport
@@ -135,12 +136,18 @@ class Connection:
 
     async def send_some(self, pieces: Sequence[Piece]) -> int:
         """As `Transport.send_some`, within the stall limit."""
-        sent = await self.transport.send_some(pieces, self._arm_stall)
+        return self._handed_over(await self.transport.send_some(pieces, self._arm_stall))
+
+    async def send_file(self, head: Piece, part: FileRange) -> int:
+        """As `Transport.send_file`, within the stall limit."""
+        return self._handed_over(await self.transport.send_file(head, part, self._arm_stall))
+
+    def _handed_over(self, sent_bytes: int) -> int:
         self.deadline_s = math.inf
         exchange = self._exchange
         if exchange is not None and exchange.first_byte_at_s is None and exchange.status:
             exchange.first_byte_at_s = trio.current_time()
-        return sent
+        return sent_bytes
 
     def _arm_stall(self) -> None:
         self._unsent_bytes = self.transport.unsent_bytes()
@@ -263,7 +270,7 @@ class Connection:
         if protocol.has_body and protocol.may_persist:
             # Encoders exit when their connection is closed, so an early answer doesn't close it.
             self.arm(settings.discard_s, Ending.TIMEOUT)
-            left = settings.max_object_bytes
+            left = settings.object_limit_bytes
             while left >= 0 and protocol.has_body:
                 events = [await self.next_event()]
                 if events[0] is NEED_DATA:

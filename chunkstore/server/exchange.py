@@ -9,6 +9,7 @@ import trio
 
 from chunkstore.live import Piece
 from chunkstore.metrics import Ending
+from chunkstore.objects import FileRange
 from chunkstore.wire import (
     NEED_DATA,
     NO_LENGTH,
@@ -104,6 +105,20 @@ class Exchange:
                 sent -= len(left.pop(0))
             if sent:
                 left[0] = memoryview(left[0])[sent:]
+
+    async def send_file(self, head: bytes, part: FileRange) -> None:
+        """Send `head`, and all of the file's bytes behind it.
+
+        Raises, Cancellation: as `send`.
+        """
+        left, (fd, position, size) = memoryview(head), part
+        while left or size:
+            sent = await self.connection.send_file(left, FileRange(fd, position, size))
+            self.sent_bytes += sent
+            of_file = max(0, sent - len(left))
+            left = left[sent:]
+            position += of_file
+            size -= of_file
 
     async def respond(self, status: int, fields: bytes, body: bytes = b"") -> None:
         """A whole answer; to HEAD, its head alone.

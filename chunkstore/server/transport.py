@@ -8,6 +8,7 @@ through `send_all` in the task of whoever sends.
 from __future__ import annotations
 
 import fcntl
+import os
 import socket
 import struct
 import termios
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from chunkstore.live import Piece
+from chunkstore.objects import FileRange
 
 __all__ = ["RECEIVE_BYTES", "STREAM_BYTES", "SocketTransport", "StreamTransport", "Transport"]
 
@@ -32,6 +34,8 @@ _inbox = bytearray(RECEIVE_BYTES)
 _inbox_view = memoryview(_inbox)
 _COUNT = struct.Struct("i")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close sends RST
+ENDS_EARLY = "the file ends before the bytes that it had"
+_MORE = getattr(socket, "MSG_MORE", 0)  # Linux: what follows is sent together with it
 _QUICK_ACK = getattr(socket, "TCP_QUICKACK", None)  # Linux only
 
 
@@ -62,6 +66,18 @@ class Transport(ABC):
             trio.BrokenResourceError: the peer is gone.
         Cancellation: an unknown amount was sent.
         """
+
+    async def send_file(self, head: Piece, part: FileRange, progress: Callable[[], None]) -> int:
+        """Send a part of `head` and of the file's bytes behind it, at least a byte; how many.
+
+        Args:
+            part: in memory, as far as the system can be asked: reading it doesn't stop the loop.
+            progress, Raises, Cancellation: as `send_some`.
+        """
+        data = os.pread(part.fd, min(part.size, STREAM_BYTES), part.position)
+        if not data:
+            raise trio.BrokenResourceError(ENDS_EARLY)
+        return await self.send_some([head, data] if head else [data], progress)
 
     def unsent_bytes(self) -> int:
         """What was sent and the peer hasn't taken yet; 0 where the system doesn't tell."""
@@ -115,6 +131,25 @@ class SocketTransport(Transport):
             try:
                 return self.raw.send(pieces[0]) if len(pieces) == 1 else self.raw.sendmsg(pieces)
             except (BlockingIOError, InterruptedError):
+                progress()
+                await trio.lowlevel.wait_writable(self.raw)
+            except OSError as error:
+                raise trio.BrokenResourceError(str(error)) from error
+
+    async def send_file(self, head: Piece, part: FileRange, progress: Callable[[], None]) -> int:
+        sent = 0
+        while True:
+            try:
+                if sent < len(head):
+                    sent += self.raw.send(memoryview(head)[sent:], _MORE)
+                    continue
+                count = os.sendfile(self.raw.fileno(), part.fd, part.position, part.size)
+                if not count:
+                    raise trio.BrokenResourceError(ENDS_EARLY)
+                return sent + count
+            except (BlockingIOError, InterruptedError):
+                if sent:
+                    return sent
                 progress()
                 await trio.lowlevel.wait_writable(self.raw)
             except OSError as error:

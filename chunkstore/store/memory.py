@@ -13,12 +13,14 @@ from collections.abc import Iterator
 from heapq import heapify, heappop, heappush
 
 from chunkstore.errors import CapacityError
-from chunkstore.objects import Generation, State
+from chunkstore.objects import Generation
 
 __all__ = ["MemoryStore"]
 
 SMALL_BYTES = 64 * 1024
 """Objects up to this size go last: an init segment must not fall to a flood of media."""
+WARM_BYTES = 1024
+"""What the budget charges for knowing of an object whose bytes are elsewhere."""
 
 
 class MemoryStore:
@@ -33,12 +35,14 @@ class MemoryStore:
         self.used_bytes = 0
         self._large: OrderedDict[int, Generation] = OrderedDict()  # id -> least recently used first
         self._small: OrderedDict[int, Generation] = OrderedDict()
-        self._expiring: list[tuple[float, int, Generation]] = []  # heap
-        self._stale = 0  # how many of the heap are no longer complete
+        self._expiring: list[tuple[float, int, str]] = []  # heap: deadline, id, name
+        self._timed: set[int] = set()  # ids of those in the heap that are still complete
 
     def charge(self, generation: Generation) -> None:
         """Charge what the generation's ring has grown by. Cost: O(1), no check (see `victims`)."""
         cost = generation.ring.charge_bytes()
+        if generation.source is not None:
+            cost += WARM_BYTES
         self.used_bytes += cost - generation.charged_bytes
         generation.charged_bytes = cost
 
@@ -73,11 +77,15 @@ class MemoryStore:
         return self.used_bytes + needed_bytes > self.limit_bytes
 
     def keep(self, generation: Generation) -> None:
-        """Take a generation that has just become complete."""
-        if generation.policy.evict:
+        """Take a complete generation; one whose bytes are elsewhere, too, may always be dropped."""
+        if generation.policy.evict or generation.source is not None:
             self._queue(generation)[generation.id] = generation
-        if generation.expires_at_s is not None:
-            heappush(self._expiring, (generation.expires_at_s, generation.id, generation))
+
+    def expire_at(self, deadline_s: float, generation_id: int, key: str) -> None:
+        """Have `expired` name a complete generation then; nothing happens if it is known."""
+        if generation_id not in self._timed:
+            self._timed.add(generation_id)
+            heappush(self._expiring, (deadline_s, generation_id, key))
 
     def oldest(self) -> Generation | None:
         """The complete generation to evict first, or None."""
@@ -92,24 +100,25 @@ class MemoryStore:
         if generation.id in queue:
             queue.move_to_end(generation.id)
 
+    def cool(self, generation: Generation) -> None:
+        """Its bytes are elsewhere, and so is what is known of it: it still expires."""
+        self._queue(generation).pop(generation.id, None)
+
     def drop(self, generation: Generation) -> None:
         """It is no longer complete (replaced, deleted, expired, evicted): don't offer it again."""
-        self._queue(generation).pop(generation.id, None)
-        if generation.expires_at_s is not None and generation.state is not State.EXPIRED:
-            self._stale += 1  # its deadline stays in the heap, until those are the majority
-            if self._stale > 64 + len(self._expiring) // 2:
-                self._expiring = [one for one in self._expiring if one[2].state is State.COMPLETE]
-                heapify(self._expiring)
-                self._stale = 0
+        self.cool(generation)
+        self._timed.discard(generation.id)  # its deadline stays, until such are the majority
+        if len(self._expiring) > 64 + 2 * len(self._timed):
+            self._expiring = [one for one in self._expiring if one[1] in self._timed]
+            heapify(self._expiring)
 
-    def expired(self, now_s: float) -> Iterator[Generation]:
-        """Take the generations whose time is over, in order. Cost: O(log n) for each."""
+    def expired(self, now_s: float) -> Iterator[tuple[str, int]]:
+        """Take the generations whose time is over, in order: names and ids. Cost: O(log n) each."""
         while self._expiring and self._expiring[0][0] <= now_s:
-            generation = heappop(self._expiring)[2]
-            if generation.state is State.COMPLETE:
-                yield generation
-            else:
-                self._stale -= 1
+            _, generation_id, key = heappop(self._expiring)
+            if generation_id in self._timed:
+                self._timed.remove(generation_id)
+                yield key, generation_id
 
     def next_expiry_s(self) -> float | None:
         """When `expired` has something again, or None."""

@@ -123,6 +123,10 @@ MOVES: dict[str, tuple[Script, str]] = {
 
 ELSEWHERE = {
     "chunkstore_memory_budget_bytes": "a setting: it doesn't move",
+    "chunkstore_reads_failed_total": "a disk: tests/admin/test_disk.py",
+    "chunkstore_disk_bytes": "a disk: tests/admin/test_disk.py",
+    "chunkstore_disk_troubles": "a disk: tests/admin/test_disk.py",
+    "chunkstore_disk_flaws_total": "a disk: tests/admin/test_disk.py",
     "chunkstore_connections_total": "sockets: test_over_sockets",
     "chunkstore_connections_refused_total": "sockets: test_over_sockets",
     "chunkstore_sent_age_seconds": "sockets: test_over_sockets",

@@ -33,8 +33,14 @@ RUN = run_for_real
 
 
 @asynccontextmanager
-async def serving(*flags: str) -> AsyncIterator[tuple[trio.Process, int, int]]:
-    """A `chunkstore serve` with an admin listener; its process, data port and admin port."""
+async def serving(
+    *flags: str, is_stopped: bool = False
+) -> AsyncIterator[tuple[trio.Process, int, int]]:
+    """A `chunkstore serve` with an admin listener; its process, data port and admin port.
+
+    Args:
+        is_stopped: by the test: a second signal may come when nobody listens to it any more.
+    """
     command = [*SERVE, "--admin", "127.0.0.1:0", "--log", "off", *flags]
     process = await trio.lowlevel.open_process(command, stderr=subprocess.PIPE, cwd=ROOT)
     assert process.stderr is not None
@@ -47,7 +53,8 @@ async def serving(*flags: str) -> AsyncIterator[tuple[trio.Process, int, int]]:
                 said += some
             ports = dict(re.findall(rb"(\w+) on http://127\.0\.0\.1:(\d+)\n", said))
             yield process, int(ports[b"listening"]), int(ports[b"admin"])
-            process.send_signal(signal.SIGTERM)
+            if not is_stopped:
+                process.send_signal(signal.SIGTERM)
             assert await process.wait() == 0
     finally:
         with trio.CancelScope(shield=True):
@@ -123,7 +130,7 @@ async def test_connections_beyond_the_limit(tmp_path: Path) -> None:
 
 
 async def test_still_there_while_the_origin_drains() -> None:
-    async with serving() as (process, port, admin):
+    async with serving(is_stopped=True) as (process, port, admin):
         async with await trio.open_tcp_stream("127.0.0.1", port) as put:
             await put.send_all(PUT + b"3\r\none\r\n")
             while await sample(admin, "chunkstore_open_uploads") < 1:

@@ -27,7 +27,8 @@ def mutations(draw: st.DrawFn, origins: list[str], alphabet: st.SearchStrategy[s
         start = draw(st.integers(0, len(text)))
         stop = draw(st.integers(start, min(len(text), start + 8)))
         piece = text[start:stop]
-        others = [piece.swapcase(), piece * 2, "", "".join(f"%{ord(one):02X}" for one in piece)]
+        swapped = "".join(one.swapcase() if one.isascii() else one for one in piece)
+        others = [swapped, piece * 2, "", "".join(f"%{ord(one):02X}" for one in piece)]
         new = draw(st.sampled_from(others) | st.text(alphabet, max_size=3))
         text = text[:start] + new + text[stop:]
     return text

@@ -211,8 +211,8 @@ class Stage:
         """Nobody is connected, waits or reads; the pump is idle; the budget has what is stored."""
         catalog = self.catalog
         assert not self.origin.server.connections
-        assert not catalog.waiter_count
-        assert not catalog._held
+        assert not catalog.holds.waiter_count
+        assert not catalog.holds._held
         assert not catalog._pump._due
         for one in catalog._broadcasts.values():
             assert not one._edge

@@ -14,7 +14,7 @@ from trio.testing import wait_all_tasks_blocked
 from chunkstore.live import Piece, Visit
 from chunkstore.live import Reader as LiveReader
 from chunkstore.metrics import Ending
-from chunkstore.objects import Abort
+from chunkstore.objects import Abort, FileRange
 from chunkstore.ring import Ring
 from tests.live.rig import GUARD_S, Kind, Reader, Stage, framed_from, parse, payload
 
@@ -36,6 +36,10 @@ class Sink:
             self.received += data
             return len(data)
         return self.raw.send(data)
+
+    async def send_file(self, head: Piece, part: FileRange) -> int:
+        """Nothing lies in a file."""
+        raise AssertionError(part)
 
     async def watch(self) -> NoReturn:
         """Nobody leaves."""
@@ -307,15 +311,16 @@ class StepCount(trio.abc.Instrument):
 async def test_who_waits_for_a_far_byte_is_not_woken_by_nearer_ones() -> None:
     async with Stage.open() as stage, trio.open_nursery() as nursery:
         catalog, upload = stage.catalog, stage.begin("/live")
+        broadcast = catalog.broadcast(upload.generation)
         for offset in (1000, 25, 1000, 20, 29, 1000):
-            nursery.start_soon(catalog.wait_grown, upload.generation, offset, GUARD_S)
+            nursery.start_soon(catalog.holds.wait_grown, broadcast, offset, GUARD_S)
         await wait_all_tasks_blocked()
         steps = StepCount("wait_grown")
         trio.lowlevel.add_instrument(steps)
         for end, left in ((10, 6), (20, 6), (21, 5), (30, 3), (1000, 3), (1001, 0)):
             stage.append(upload, end - upload.generation.ring.end)
             await wait_all_tasks_blocked()
-            assert catalog.waiter_count == left
+            assert catalog.holds.waiter_count == left
             assert steps.count == 6 - left
         assert catalog.metrics.holds_met == 6
 
@@ -325,8 +330,9 @@ async def test_who_waits_for_a_far_byte_is_let_go_when_it_cannot_come(how: str) 
     async with Stage.open() as stage, trio.open_nursery() as nursery:
         catalog, upload = stage.catalog, stage.begin("/live")
         stage.append(upload, 10)
+        broadcast = catalog.broadcast(upload.generation)
         for offset in (10, 1000, 1 << 62):
-            nursery.start_soon(catalog.wait_grown, upload.generation, offset, GUARD_S)
+            nursery.start_soon(catalog.holds.wait_grown, broadcast, offset, GUARD_S)
         await wait_all_tasks_blocked()
         if how == "commit":
             upload.commit()
@@ -339,7 +345,7 @@ async def test_who_waits_for_a_far_byte_is_let_go_when_it_cannot_come(how: str) 
         else:
             catalog.drain()
         await wait_all_tasks_blocked()
-        assert catalog.waiter_count == 0
+        assert catalog.holds.waiter_count == 0
         assert upload.generation.is_open == (how == "drain")
 
 
@@ -347,20 +353,22 @@ async def test_who_no_longer_waits_for_a_far_byte_is_forgotten() -> None:
     async with Stage.open() as stage, trio.open_nursery() as nursery:
         catalog, upload = stage.catalog, stage.begin("/live")
         broadcast = catalog.broadcast(upload.generation)
-        nursery.start_soon(catalog.wait_grown, upload.generation, 500, GUARD_S)
+        nursery.start_soon(catalog.holds.wait_grown, broadcast, 500, GUARD_S)
         for offset in range(100, 1000, 9):
-            await catalog.wait_grown(upload.generation, offset, 0)  # times out at once
+            await catalog.holds.wait_grown(
+                catalog.broadcast(upload.generation), offset, 0
+            )  # times out at once
             assert len(broadcast._awaited) <= 2
         async with trio.open_nursery() as leaving:
             for offset in range(100, 1000, 9):
-                leaving.start_soon(catalog.wait_grown, upload.generation, offset, GUARD_S)
+                leaving.start_soon(catalog.holds.wait_grown, broadcast, offset, GUARD_S)
             await wait_all_tasks_blocked()
             assert len(broadcast._awaited) > 100
             leaving.cancel_scope.cancel()
         assert len(broadcast._awaited) <= 2
         stage.append(upload, 500)
         await wait_all_tasks_blocked()
-        assert catalog.waiter_count == 1
+        assert catalog.holds.waiter_count == 1
         stage.append(upload, 1)
         await wait_all_tasks_blocked()
-        assert catalog.waiter_count == len(broadcast._awaited) == 0
+        assert catalog.holds.waiter_count == len(broadcast._awaited) == 0

@@ -245,16 +245,18 @@ class Site:
 
     @classmethod
     async def open(cls, nursery: trio.Nursery, **changes: Any) -> Site:  # noqa: ANN401 - as in `make_settings`
-        """Start an origin in `nursery`; `changes` as in `make_settings`, `sign_keys` and `log`.
+        """Start an origin in `nursery`; `changes` as in `make_settings`, and what `Origin` takes.
 
         Its credentials expire by the test's clock, which begins at `WALL_S`.
         """
         sign_keys, log = changes.pop("sign_keys", ()), changes.pop("log", Log("off"))
+        disk = changes.pop("disk", None)
         began_s = trio.current_time()
         origin = Origin(
             make_settings(**changes),
             log,
             sign_keys,
+            disk=disk,
             wall_s=lambda: WALL_S + trio.current_time() - began_s,
         )
         await nursery.start(origin.run)
@@ -309,14 +311,14 @@ class Site:
     @property
     def waiter_count(self) -> int:
         """GETs that wait for something to appear."""
-        return self.origin.catalog.waiter_count
+        return self.origin.catalog.holds.waiter_count
 
     async def check_nothing_left(self) -> None:
         """Nobody waits, nobody reads, and the budget is charged for what is stored alone."""
         await wait_all_tasks_blocked()
         catalog = self.origin.catalog
-        assert not catalog.waiter_count
-        assert not catalog._held
+        assert not catalog.holds.waiter_count
+        assert not catalog.holds._held
         assert not catalog._broadcasts
         stored = [entry.complete for entry in catalog.namespace._entries.values()]
         assert all(one is not None and not one.readers and not one.watchers for one in stored)

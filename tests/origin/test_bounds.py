@@ -16,7 +16,7 @@ LIVE = "Transfer-Encoding: chunked"
 def test_defaults() -> None:
     settings = Settings()
     assert settings.memory_bytes == 2**30
-    assert settings.max_object_bytes == 256 * 2**20
+    assert settings.object_limit_bytes == 256 * 2**20
     assert settings.max_objects == 1_000_000
     assert settings.max_connections == 16_384
     assert (settings.head_bytes, settings.max_fields) == (64 * 2**10, 100)

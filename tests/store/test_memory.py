@@ -64,6 +64,8 @@ class MemoryMachine(RuleBasedStateMachine):
         self.namespace.commit(generation, modified_s=0)
         self.store.charge(generation)
         self.store.keep(generation)
+        if generation.expires_at_s is not None:
+            self.store.expire_at(generation.expires_at_s, generation.id, generation.key)
         self.used.append(generation)
 
     @rule(size=st.integers(1, 100_000))
@@ -149,7 +151,10 @@ class MemoryMachine(RuleBasedStateMachine):
         self.now_s += after_s
         due = [one for one in self.used if (one.expires_at_s or 1e9) <= self.now_s]
         expired = []
-        for generation in self.store.expired(self.now_s):
+        by_id = {one.id: one for one in self.used}
+        for key, number in self.store.expired(self.now_s):
+            generation = by_id[number]
+            assert generation.key == key
             expired.append(generation)
             self.namespace.expire(generation, self.now_s)
             self.goes(generation)
@@ -186,6 +191,8 @@ def complete(store: MemoryStore, namespace: Namespace, key: str, ttl_s: float | 
     generation.expires_at_s = ttl_s
     store.charge(generation)
     store.keep(generation)
+    if ttl_s is not None:
+        store.expire_at(ttl_s, generation.id, key)
     if replaced is not None:
         store.drop(replaced)
         store.release(replaced)
@@ -198,7 +205,7 @@ def test_deadlines_of_what_is_gone_do_not_pile_up() -> None:
         complete(store, namespace, f"/live/{index % 10}.mpd", 3600.0 + index)
         assert len(store._expiring) <= 2 * (64 + 10) + 2
     assert store.used_bytes == 10 * 129
-    alive = [generation.key for generation in store.expired(1e9)]
+    alive = [key for key, _ in store.expired(1e9)]
     assert len(alive) == 10
     assert store.next_expiry_s() is None
 

@@ -17,7 +17,11 @@
     located.py     where an object's bytes are, for readers in any thread
     compaction.py  empties a volume, a step at a time
     engine.py      one thread's work: append, commit, delete, flush, save the index
-    store.py       the engine behind tasks
+    upkeep.py      what its thread does while nobody waits for it
+    store.py       the engine and its thread, as tasks see them
+    upload.py      one upload on its way there
+    source.py      where one object's bytes are, for who reads them
+    resident.py    whether they are in memory
 
 **The durable commit record is the commit point.** Everything else can be made anew from the
 volumes: an index that is missing, older or damaged costs a scan. What a crash can leave is a prefix
@@ -27,4 +31,10 @@ record that isn't whole.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from chunkstore.store.disk.datadir import DataDir
+from chunkstore.store.disk.engine import Engine
+from chunkstore.store.disk.files import Files
+from chunkstore.store.disk.store import DiskStore
+from chunkstore.store.disk.upload import DiskUpload
+
+__all__ = ["DataDir", "DiskStore", "DiskUpload", "Engine", "Files"]

@@ -177,6 +177,10 @@ class Engine:
         """As `located.locate`. Any thread may ask."""
         return locate(self.ledger, self._volumes, key, generation)
 
+    def volume(self, number: int) -> Volume | None:
+        """One of those that there are; None: it is gone. Any thread may ask."""
+        return self._volumes.get(number)
+
     def verify(self, key: str, extent: Extent, volume: Volume) -> bytes:
         """As `located.verify`. Any thread may ask that holds the volume."""
         return verify(key, extent, volume)
@@ -212,6 +216,17 @@ class Engine:
     def frozen(self) -> Sequence[str]:
         """File names of volumes whose sync failed: nothing more is written to them."""
         return sorted(self._volumes.frozen)
+
+    def trouble(self) -> list[str]:
+        """What is wrong now, in words; any thread may ask."""
+        found = [f"{name}: a sync failed, nothing more is written there" for name in self.frozen]
+        found += [
+            f"{volume_name(number)}: can't be compacted: {why}"
+            for number, why in sorted(self.left_alone.items())
+        ]
+        if self.index_error:
+            found.append(f"the index can't be written: {self.index_error}")
+        return found
 
     def free_bytes(self) -> int:
         """How much more the disk takes.

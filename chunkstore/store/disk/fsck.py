@@ -7,7 +7,6 @@ Where they differ and none is, the index is wrong.
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -21,7 +20,7 @@ from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files, ReadOnlyFiles
 from chunkstore.store.disk.index import Index, IndexDamagedError
 from chunkstore.store.disk.ledger import Ledger
-from chunkstore.store.disk.located import verify
+from chunkstore.store.disk.located import hold, verify
 from chunkstore.store.disk.record import HEADER_BYTES
 from chunkstore.store.disk.scan import Damage
 from chunkstore.store.disk.stored import Extent
@@ -249,17 +248,13 @@ def _overlap(one: Damage, position: int, size: int) -> bool:
 
 
 def _is_right(key: str, extent: Extent, volumes: Mapping[int, Volume]) -> bool:
-    volume = volumes.get(extent.volume)
-    if volume is None:
+    held = hold(volumes, [extent.volume])
+    if held is None:
         return False
-    volume.hold()
+    volume = held[extent.volume]
     try:
         verify(key, extent, volume)
     except DamagedError:
-        return False
-    except OSError as error:
-        if error.errno != errno.EIO:
-            raise
         return False
     finally:
         volume.close()

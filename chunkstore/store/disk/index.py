@@ -27,7 +27,7 @@ _CRC = struct.Struct("<I")
 _TOMBSTONE = struct.Struct("<QQI")
 _NUMBER = struct.Struct("<Q")
 _DIGEST = struct.Struct(f"<QQ{ID_BYTES}s")
-_VERSION = 3
+_VERSION = 2
 _DAMAGE = (sqlite3.DatabaseError, ValueError)  # the second where it is read as text, or a number
 _ALL = 1 << 64
 
@@ -51,11 +51,11 @@ class IndexDamagedError(Exception):
 
 
 class Index:
-    """The file; for one thread.
+    """The file; for one thread at a time.
 
     Args:
         path: of the database, made if it isn't there; None: in memory, for want of a better place.
-        dir_id: of the data dir: what an index says of another one isn't believed.
+        dir_id: of the data dir; another one's index says nothing of this one.
     Raises:
         IndexDamagedError: it is no database, or one of another version.
     """
@@ -65,7 +65,9 @@ class Index:
         try:
             if path is not None:
                 _make_private(path)
-            self._database = sqlite3.connect(path or ":memory:", isolation_level=None)
+            self._database = sqlite3.connect(
+                path or ":memory:", isolation_level=None, check_same_thread=False
+            )
             try:
                 self._prepare()
             except BaseException:  # whatever it is: nobody else can close it
@@ -180,7 +182,8 @@ class Index:
             for number, end in volumes.items() - self._ends.items():
                 self._put(_Room.VOLUME, number, "", _NUMBER.pack(end))
             self._put(_Room.STATE, 0, "sequence", _NUMBER.pack(sequence))
-            digest = _closed(*_DIGEST_ROW, _DIGEST.pack(self._sum, self._count, self._dir_id))
+            value = _DIGEST.pack(self._sum, self._count, self._dir_id)
+            digest = _closed(*_DIGEST_ROW, value)
             self._database.execute(_UPSERT, [*_DIGEST_ROW, digest])
             self._database.execute("COMMIT")
         except sqlite3.Error:
@@ -237,14 +240,6 @@ class Index:
         return len(found)
 
 
-def _make_private(path: Path) -> None:
-    """An empty file for the database, with no right for others, which SQLite's own files take on.
-
-    SQLite would make it with all that the umask leaves.
-    """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-
-
 def _where(what: str, room: int, number: int, name: str | None) -> tuple[str, list[object]]:
     if name is None:
         return f"{what} FROM rows WHERE room = ? AND number = ?", [room, number]
@@ -253,6 +248,14 @@ def _where(what: str, room: int, number: int, name: str | None) -> tuple[str, li
 
 _UPSERT = "INSERT INTO rows VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 _DIGEST_ROW = (_Room.STATE, 0, "digest")
+
+
+def _make_private(path: Path) -> None:
+    """An empty file for the database, with no right for others, which SQLite's own files take on.
+
+    SQLite would make it with all that the umask leaves.
+    """
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _closed(room: int, number: int, name: str, value: bytes) -> bytes:

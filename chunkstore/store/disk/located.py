@@ -6,8 +6,9 @@ finds a volume gone looks again; and who holds one reads all of it, unlinked or 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.ledger import Ledger
@@ -16,7 +17,7 @@ from chunkstore.store.disk.stored import Extent, Extents
 from chunkstore.store.disk.volume import Volume, volume_name
 from chunkstore.store.disk.volumes import Volumes
 
-__all__ = ["Located", "hold", "locate", "verify"]
+__all__ = ["Located", "Lookup", "hold", "locate", "verify"]
 
 
 class Located(NamedTuple):
@@ -57,7 +58,14 @@ def locate(ledger: Ledger, volumes: Volumes, key: str, generation: int) -> Locat
         before = extents
 
 
-def hold(volumes: Volumes, numbers: Iterable[int]) -> dict[int, Volume] | None:
+class Lookup(Protocol):
+    """Finds volumes by their numbers: `Volumes`, or a mapping."""
+
+    def get(self, number: int, /) -> Volume | None:
+        """None: there is none."""
+
+
+def hold(volumes: Lookup, numbers: Iterable[int]) -> dict[int, Volume] | None:
     """Hold volumes, all of them or none; None: one isn't there any more.
 
     Raises:
@@ -90,10 +98,15 @@ def verify(key: str, extent: Extent, volume: Volume) -> bytes:
     """The payload of a run, read and checked; from then on it is known to be right.
 
     Raises:
-        DamagedError: it isn't what was written.
-        OSError: the disk can't say.
+        DamagedError: it isn't what was written, or no longer to be read.
+        OSError: the disk can't say, for another reason.
     """
-    data = volume.read(extent.size_bytes, extent.position)
+    try:
+        data = volume.read(extent.size_bytes, extent.position)
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        data = b""
     if len(data) != extent.size_bytes or checksum(data) != extent.crc:
         raise DamagedError(key, f"{volume_name(extent.volume)} at {extent.position}")
     volume.verified.add(extent.position)

@@ -17,11 +17,10 @@ from pathlib import Path
 
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.ledger import Ledger
-from chunkstore.store.disk.located import hold
+from chunkstore.store.disk.located import Lookup, hold
 from chunkstore.store.disk.record import checksum
 from chunkstore.store.disk.stored import Extent
 from chunkstore.store.disk.volume import volume_name
-from chunkstore.store.disk.volumes import Volumes
 
 __all__ = ["Scrub"]
 
@@ -49,7 +48,7 @@ class Scrub:
     def __init__(
         self,
         ledger: Ledger,
-        volumes: Volumes,
+        volumes: Lookup,
         place: Path,
         *,
         period_s: float,

@@ -34,6 +34,17 @@ class Report:
     rebuilt: str = ""
     missing: list[str] = field(default_factory=list)
 
+    def lines(self) -> list[str]:
+        """What a person should know, a sentence each."""
+        found = [f"damaged: {one}" for one in self.damages]
+        if self.cut_bytes:
+            found.append(f"{self.cut_bytes} bytes that were never acknowledged were cut off")
+        if self.rebuilt:
+            found.append(f"the index was made anew: {self.rebuilt}")
+        if self.missing:
+            found.append(f"{len(self.missing)} names of the index are in no volume")
+        return found
+
 
 @dataclass(slots=True)
 class Started:

@@ -7,27 +7,35 @@ synced together by the next one: the slower the disk, the more share a sync.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
-from queue import SimpleQueue
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Literal, TypeAlias
 
 import trio
 
-from chunkstore.errors import CapacityError, DiskError
-from chunkstore.store.disk.datadir import DataDir
+from chunkstore.errors import DiskError, DiskFullError
 from chunkstore.store.disk.engine import Engine
-from chunkstore.store.disk.files import Buffer, Files
-from chunkstore.store.disk.stored import Extent
+from chunkstore.store.disk.source import READ_THREADS, DiskSource
+from chunkstore.store.disk.stored import Extent, Stored
+from chunkstore.store.disk.upkeep import Upkeep
+from chunkstore.store.disk.upload import DiskUpload
 
-__all__ = ["DiskStore"]
+__all__ = ["DiskStore", "Sync"]
 
 QUEUE_BYTES = 32 << 20
 """So much may wait for the disk; then uploads wait, too."""
 UNSYNCED_BYTES = 8 << 20
 """So much is synced though nobody waits for it: a commit must not find seconds of work."""
+FLUSH_S = 1.0
+"""What nobody waits for is made durable after so long: expiries, runs."""
+Sync: TypeAlias = Literal["close", "always", "none"]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
+_Act: TypeAlias = Callable[[Engine], Extent | None]
+_Done: TypeAlias = Callable[[Extent | None, DiskError | None], None]
 
 
 @dataclass(eq=False, slots=True)
@@ -35,73 +43,76 @@ class _Request:
     """Something for the thread to do.
 
     Attributes:
-        act: does it; it counts once it is synced.
-        generation: the upload that is lost if this fails; 0: none.
+        act: does it.
+        done: called on the loop with what came of it.
         size_bytes: of what waits in memory for it.
-        is_last: of that upload: it needn't be remembered that it is lost.
-        done: set once it counts, or has failed.
+        upload: it is a part of; lost for good if this fails.
+        is_waited_for: it counts once it is synced, and somebody waits for that.
     """
 
-    act: Callable[[Engine], object]
-    generation: int = 0
-    size_bytes: int = 0
-    is_last: bool = False
+    act: _Act
+    done: _Done
+    size_bytes: int
+    upload: DiskUpload | None
+    is_waited_for: bool
+    extent: Extent | None = None
     error: OSError | None = None
-    done: trio.Event = field(default_factory=trio.Event)
 
 
 class DiskStore:
     """A data dir with complete objects, which outlive the process.
 
     Args:
-        folder: the data dir.
-        files: the file system.
+        engine: started; from `run` on it is the thread's, but for what any thread may call.
+        sync: when the disk must have what was written.
+        limit_bytes: most that the volumes may take; None: all there is.
+        reserve_bytes: of that, or of the disk, what no upload may take.
+        scrub_s: all is read once in so long; 0: never.
+        note: told in words what a person should know.
+
+    Attributes:
+        engine: as above.
     """
 
-    def __init__(self, folder: Path, files: Files) -> None:
-        self._folder = folder
-        self._files = files
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        sync: Sync = "close",
+        limit_bytes: int | None = None,
+        reserve_bytes: int = 0,
+        scrub_s: float = 0.0,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self.engine = engine
+        self._sync: Sync = sync
+        self._limit_bytes = limit_bytes
+        self._reserve_bytes = reserve_bytes
+        self._note = note
+        self._scrub = engine.scrub(scrub_s, time.monotonic)
         self._queue: SimpleQueue[_Request | None] = SimpleQueue()  # None: nothing comes behind it
         self._queued_bytes = 0
         self._shrunk = trio.Event()
-        self._engine: Engine | None = None
+        self._threads = trio.CapacityLimiter(READ_THREADS)
 
-    async def run(self, *, task_status: trio.TaskStatus[Engine] = trio.TASK_STATUS_IGNORED) -> None:
-        """Start, and work until cancelled; then what was asked for is made durable, and all closed.
-
-        The engine is given to whoever starts this, to look at what there is before the first
-        request; from then on it is the thread's.
-
-        Raises:
-            DataDirError: the folder can't be used.
-            OSError: it can't be read or written.
-        """
-        data = DataDir(self._folder)
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled; then what was asked for is made durable first."""
         token = trio.lowlevel.current_trio_token()
-
-        def started(engine: Engine) -> None:
-            self._engine = engine
-            token.run_sync_soon(task_status.started, engine)
 
         def finished(requests: Sequence[_Request]) -> None:
             token.run_sync_soon(self._finish, requests)
 
-        def work() -> None:
-            engine = Engine(data, self._files)
-            try:
-                started(engine)
-                _Worker(engine, self._queue, finished).work()
-            finally:
-                engine.close()
+        def note(text: str) -> None:
+            token.run_sync_soon(self._note, text)
 
-        try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._stop_when_cancelled)
-                with trio.CancelScope(shield=True):
-                    await trio.to_thread.run_sync(work)
-                nursery.cancel_scope.cancel()
-        finally:
-            data.close()
+        upkeep = Upkeep(self.engine, self._scrub, self._room, note, time.monotonic)
+        worker = _Worker(self.engine, self._queue, finished, upkeep, self._sync)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._stop_when_cancelled)
+            task_status.started()
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(worker.work)
+            nursery.cancel_scope.cancel()
 
     async def _stop_when_cancelled(self) -> None:
         try:
@@ -109,85 +120,109 @@ class DiskStore:
         finally:
             self._queue.put(None)  # the thread finishes what it has, and ends by itself
 
-    # --- uploads -------------------------------------------------------------------------------
+    # --- objects -------------------------------------------------------------------------------
 
-    def begin(self) -> int:
-        """A new upload: its generation."""
-        assert self._engine is not None
-        return self._engine.begin()
+    def source(self, key: str, generation: int) -> DiskSource:
+        """Where an object's bytes are."""
+        return DiskSource(self.engine, key, generation, self._threads, is_committed=True)
 
-    async def append(self, generation: int, offset: int, pieces: Sequence[Buffer]) -> None:
-        """Hand a run of an upload over; waits only while too much waits for the disk.
+    def objects(self) -> Iterator[tuple[str, int, bytes]]:
+        """All there is: names, generations and facts; while nothing is written."""
+        for key, stored in self.engine.ledger.objects.items():
+            yield key, stored.generation, stored.facts
 
-        Whether it could be stored is said by `commit`.
+    def stored(self, key: str) -> Stored | None:
+        """What there is under a name."""
+        return self.engine.ledger.objects.get(key)
+
+    def begin(self, key: str) -> DiskUpload:
+        """A new upload."""
+        generation = self.engine.begin()
+        source = DiskSource(self.engine, key, generation, self._threads, is_committed=False)
+        return DiskUpload(self, source)
+
+    def delete(
+        self, key: str, on_done: Callable[[DiskError | None], None], *, is_urgent: bool = True
+    ) -> None:
+        """Take away all that was committed under `key`.
 
         Args:
-            offset: of its first byte in the object.
-            pieces: together at most 1 MiB, and at least a byte; not changed any more.
-        Cancellation: it was not handed over.
+            is_urgent: false: it needn't be durable before `on_done`, only soon.
+            on_done: called once it is gone, whatever happens from then on; or with the error, and
+                nothing changed: DiskFullError, or it failed.
         """
-        size = sum(map(len, pieces))
-        act = partial(Engine.append, generation=generation, offset=offset, pieces=pieces)
-        while self._queued_bytes and self._queued_bytes + size > QUEUE_BYTES:
-            await self._shrunk.wait()
-        self._put(_Request(act, generation, size))
-
-    async def commit(self, generation: int, key: str, size_bytes: int, facts: bytes) -> None:
-        """The upload is whole: wait until it is what `key` has, whatever happens from then on.
-
-        Raises:
-            CapacityError: the disk is full; nothing changed.
-            DiskError: the disk failed; nothing changed.
-        Cancellation: it may yet become so.
-        """
-        act = partial(
-            Engine.commit, generation=generation, key=key, size_bytes=size_bytes, facts=facts
-        )
-        await self._ask(_Request(act, generation))
-
-    def abandon(self, generation: int) -> None:
-        """The upload won't become complete."""
-        self._put(
-            _Request(partial(Engine.abandon, generation=generation), generation, is_last=True)
+        self.put(
+            lambda engine: engine.delete(key),
+            lambda _, error: on_done(error),
+            is_waited_for=is_urgent,
         )
 
-    async def delete(self, key: str) -> None:
-        """Wait until all that was committed under `key` is gone, whatever happens from then on.
+    # --- space ---------------------------------------------------------------------------------
 
-        Raises, Cancellation: as `commit`.
-        """
-        await self._ask(_Request(partial(Engine.delete, key=key)))
+    def free_bytes(self) -> int:
+        """What uploads may still take; below 0 they took of the reserve."""
+        return self._room() - self._reserve_bytes
 
-    async def read(self, key: str, extent: Extent) -> bytes:
-        """The payload of a run, checked.
+    @property
+    def used_bytes(self) -> int:
+        """Of all volumes."""
+        return self.engine.used_bytes
 
-        Raises:
-            DamagedError: it isn't what was written.
-            DiskError: the disk can't say.
-        Cancellation: at once; the thread ends by itself.
-        """
-        assert self._engine is not None
-        read = self._engine.read
+    @property
+    def flaw_count(self) -> int:
+        """Runs that the scrub found damaged, each counted once a pass."""
+        return self._scrub.flaw_count
+
+    def trouble(self) -> list[str]:
+        """What is wrong with the disk now, in words."""
+        return self.engine.trouble()
+
+    def live_bytes(self) -> int:
+        """What objects need of the volumes. Cost: O(volumes)."""
+        return sum(self.engine.ledger.live_bytes.values())
+
+    def capacity_bytes(self) -> int:
+        """What volumes may take, all together."""
+        return self.engine.used_bytes + self.free_bytes()
+
+    def _room(self) -> int:
         try:
-            return await trio.to_thread.run_sync(read, key, extent, abandon_on_cancel=True)
-        except OSError as error:
-            raise DiskError(str(error)) from error
+            free_bytes = self.engine.free_bytes()
+        except OSError:  # it is gone: nothing can be written there
+            return 0
+        if self._limit_bytes is None:
+            return free_bytes
+        return min(free_bytes, self._limit_bytes - self.engine.used_bytes)
 
-    # --- inside --------------------------------------------------------------------------------
+    # --- the thread's work ---------------------------------------------------------------------
 
-    def _put(self, request: _Request) -> None:
-        self._queued_bytes += request.size_bytes
-        self._queue.put(request)
+    async def wait_for_room(self, size_bytes: int) -> None:
+        """Wait while so much more must not wait for the disk.
 
-    async def _ask(self, request: _Request) -> None:
-        self._put(request)
-        await request.done.wait()
-        error = request.error
-        if error is None:
-            return
-        if error.errno in _FULL:
-            raise CapacityError(request.size_bytes, 0) from error
-        raise DiskError(str(error)) from error
+        Cancellation: nothing remains.
+        """
+        while self._queued_bytes and self._queued_bytes + size_bytes > QUEUE_BYTES:
+            await self._shrunk.wait()
+
+    def put(
+        self,
+        act: _Act,
+        done: _Done,
+        *,
+        size_bytes: int = 0,
+        upload: DiskUpload | None = None,
+        is_waited_for: bool = False,
+    ) -> None:
+        """Have the thread do something, in the order of the calls.
+
+        Args:
+            done: called with what `act` returned, or None and the error.
+            size_bytes: what it holds in memory until then.
+            upload: what it is a part of; after an error, all further parts fail, too.
+            is_waited_for: `done` is called once what was done is durable.
+        """
+        self._queued_bytes += size_bytes
+        self._queue.put(_Request(act, done, size_bytes, upload, is_waited_for))
 
     def _finish(self, requests: Sequence[_Request]) -> None:
         """They count now, or have failed."""
@@ -195,7 +230,13 @@ class DiskStore:
         self._shrunk.set()
         self._shrunk = trio.Event()
         for request in requests:
-            request.done.set()
+            error = request.error
+            request.done(request.extent, None if error is None else _as_disk_error(error))
+
+
+def _as_disk_error(error: OSError) -> DiskError:
+    detail = error.strerror or str(error)
+    return DiskFullError(detail) if error.errno in _FULL else DiskError(detail)
 
 
 class _Worker:
@@ -203,6 +244,8 @@ class _Worker:
 
     Args:
         finished: told what counts now, or has failed.
+        upkeep: done while nobody waits, and now and then while somebody does.
+        sync: as `DiskStore` has it.
     """
 
     def __init__(
@@ -210,46 +253,69 @@ class _Worker:
         engine: Engine,
         queue: SimpleQueue[_Request | None],
         finished: Callable[[Sequence[_Request]], None],
+        upkeep: Upkeep,
+        sync: Sync,
     ) -> None:
         self._engine = engine
         self._queue = queue
         self._finished = finished
-        self._lost: dict[int, OSError] = {}  # uploads of which something couldn't be stored
+        self._upkeep = upkeep
+        self._sync: Sync = sync
+        self._unsynced_bytes = 0
+        self._flush_at_s = math.inf  # what nobody waits for counts by then
 
     def work(self) -> None:
         """Do what comes, and what came meanwhile, and sync it together; until None comes."""
         is_over = False
         while not is_over:
             requests: list[_Request] = []
-            request = self._queue.get()
-            while request is not None:
-                requests.append(request)
-                self._act(request)
-                if self._queue.empty() or sum(one.size_bytes for one in requests) > UNSYNCED_BYTES:
-                    break
-                request = self._queue.get()
-            is_over = request is None
-            self._sync(requests)
-            self._finished(requests)
+            try:
+                request = self._queue.get(timeout=self._idle_s())
+                while request is not None:
+                    requests.append(request)
+                    self._act(request)
+                    if self._queue.empty() or self._unsynced_bytes > UNSYNCED_BYTES:
+                        break
+                    request = self._queue.get()
+                is_over = request is None
+            except Empty:
+                pass
+            if self._must_flush(requests):
+                self._flush([one for one in requests if one.is_waited_for])
+            if requests:
+                self._finished(requests)
+            if not self._upkeep.due_in_s():
+                self._upkeep.step()
+        self._upkeep.close()
+
+    def _idle_s(self) -> float:
+        return min(self._upkeep.due_in_s(), max(0.0, self._flush_at_s - time.monotonic()))
 
     def _act(self, request: _Request) -> None:
-        if request.is_last:  # it is done, lost or not: what the upload stored must become garbage
-            self._lost.pop(request.generation, None)
-        request.error = self._lost.get(request.generation)
-        if request.error is None:
-            try:
-                request.act(self._engine)
-            except OSError as error:
-                request.error = error
-        if request.error is not None and request.generation and not request.is_last:
-            self._lost[request.generation] = request.error
-
-    def _sync(self, requests: Sequence[_Request]) -> None:
+        upload = request.upload
         try:
-            self._engine.flush()
+            if upload is not None and upload.lost is not None:
+                raise upload.lost
+            request.extent = request.act(self._engine)
+            self._unsynced_bytes += request.size_bytes
+            self._flush_at_s = min(self._flush_at_s, time.monotonic() + FLUSH_S)
         except OSError as error:
-            for request in requests:
-                if request.error is None and not request.is_last:
-                    request.error = error
-                    if request.generation:
-                        self._lost[request.generation] = error
+            request.error = error
+            if upload is not None:
+                upload.lost = error
+
+    def _must_flush(self, requests: Sequence[_Request]) -> bool:
+        return (
+            self._unsynced_bytes > (0 if self._sync == "always" else UNSYNCED_BYTES)
+            or any(one.is_waited_for for one in requests)
+            or time.monotonic() >= self._flush_at_s
+        )
+
+    def _flush(self, waiting: Sequence[_Request]) -> None:
+        try:
+            self._engine.flush(sync=self._sync != "none")
+        except OSError as error:
+            for request in waiting:
+                request.error = request.error or error
+        self._unsynced_bytes = 0
+        self._flush_at_s = math.inf

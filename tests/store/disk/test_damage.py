@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from chunkstore.errors import DamagedError
-from tests.store.disk.load import OWN_AFTER_BYTES, Load, content_of, open_engine, release
+from chunkstore.store.disk.volume import volume_name
+from tests.store.disk.faults import Faults
+from tests.store.disk.load import OWN_AFTER_BYTES, Load, compact, content_of, open_engine, release
 from tests.store.disk.trace import Recorder
 
 CASES = int(os.environ.get("DAMAGE_CASES", "40"))
@@ -26,6 +28,9 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, b
     load.flush()
     expected = {key: content_of(load.engine, key) for key in load.engine.ledger.objects}
     load.close()
+    data, engine = open_engine(folder)  # files of uploads that were under way go now
+    engine.close()
+    data.close()
     return folder, expected
 
 
@@ -185,3 +190,30 @@ def test_a_file_whose_commit_is_damaged_is_set_aside(tmp_path: Path) -> None:
         data.close()
     kept = tmp_path / "volumes" / f"own-{generation}.lost"
     assert b"x" * 1000 in kept.read_bytes()
+
+
+def test_a_run_that_cannot_be_read_is_damage_and_stops_a_compaction_for_good(
+    tmp_path: Path,
+) -> None:
+    """It would be tried again for ever, and fail each time."""
+    files = Faults()
+    data, engine = open_engine(tmp_path, files)
+    for number in range(8):
+        generation = engine.begin()
+        engine.append(generation, 0, [bytes(900)])
+        engine.commit(generation, f"/{number}", 900, b"")
+    engine.flush()
+    [extent] = engine.ledger.objects["/2"].extents
+
+    def before(kind: str, name: str) -> None:
+        if kind == "read" and name == volume_name(extent.volume):
+            raise OSError(errno.EIO, "input/output error")
+
+    files.before = before
+    with pytest.raises(DamagedError, match="/2 is damaged"):
+        engine.read("/2", extent)
+    compact(engine, extent.volume)
+    assert extent.volume in engine.left_alone
+    assert (tmp_path / "volumes" / volume_name(extent.volume)).exists()
+    engine.close()
+    data.close()

@@ -335,10 +335,10 @@ def test_a_disk_without_room_for_the_index_is_served(
     bench.engine.flush()
     connect = sqlite3.connect
 
-    def connect_to(path: object, *, isolation_level: None) -> sqlite3.Connection:
+    def connect_to(path: str, *, isolation_level: None, check_same_thread: bool) -> object:
         if path != ":memory:":
             raise sqlite3.OperationalError("database or disk is full")
-        return connect(":memory:", isolation_level=isolation_level)
+        return connect(path, isolation_level=isolation_level, check_same_thread=check_same_thread)
 
     with monkeypatch.context() as patch:
         patch.setattr(sqlite3, "connect", connect_to)

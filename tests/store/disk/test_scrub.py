@@ -12,8 +12,8 @@ import pytest
 
 from chunkstore.store.disk.scrub import WAIT_S, Scrub
 from chunkstore.store.disk.stored import Extent
-from chunkstore.store.disk.volume import volume_name
-from tests.store.disk.load import OWN_AFTER_BYTES, compact, volumes_of
+from chunkstore.store.disk.volume import Volume
+from tests.store.disk.load import OWN_AFTER_BYTES, compact
 from tests.store.disk.test_engine import BROKEN, Bench
 from tests.store.disk.test_fsck import state
 
@@ -52,9 +52,16 @@ def extents(bench: Bench) -> list[tuple[str, Extent]]:
     ]
 
 
+def volume_of(bench: Bench, extent: Extent) -> Volume:
+    """Where it lies."""
+    volume = bench.engine.volume(extent.volume)
+    assert volume is not None
+    return volume
+
+
 def flip(bench: Bench, extent: Extent) -> None:
     """Another byte in a run."""
-    path = volumes_of(bench.engine)[extent.volume].path
+    path = volume_of(bench, extent).path
     with path.open("r+b") as file:
         file.seek(extent.position + extent.size_bytes // 2)
         byte = file.read(1)
@@ -84,7 +91,7 @@ def test_each_flaw_is_named_once_a_pass_and_kept(bench: Bench) -> None:
         flip(bench, extent)
     before = state(bench.folder / "volumes")
     expected = sorted(
-        f"{key} is damaged: {volume_name(extent.volume)} at {extent.position}"
+        f"{key} is damaged: {volume_of(bench, extent).path.name} at {extent.position}"
         for key, extent in damaged
     )
     for count in (1, 2):
@@ -96,7 +103,7 @@ def test_each_flaw_is_named_once_a_pass_and_kept(bench: Bench) -> None:
 def test_a_flaw_is_not_taken_for_right_because_it_once_was(bench: Bench) -> None:
     key, extent = extents(bench)[3]
     bench.engine.read(key, extent)
-    verified = volumes_of(bench.engine)[extent.volume].verified
+    verified = volume_of(bench, extent).verified
     assert extent.position in verified
     flip(bench, extent)
     run(bench.engine.scrub(PERIOD_S, clock := Clock()), clock)

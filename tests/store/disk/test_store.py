@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import threading
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -12,10 +13,10 @@ import pytest
 import trio
 import trio.testing
 
-from chunkstore.errors import CapacityError, DataDirError, DiskError
-from chunkstore.store.disk.engine import Engine
-from chunkstore.store.disk.files import Buffer, Files
-from chunkstore.store.disk.store import QUEUE_BYTES, DiskStore
+from chunkstore.errors import DamagedError, DiskError, DiskFullError
+from chunkstore.store.disk import DataDir, DiskStore, DiskUpload, Engine, Files
+from chunkstore.store.disk.files import Buffer
+from chunkstore.store.disk.store import QUEUE_BYTES
 from tests.store.disk.load import content_of
 
 DEADLINE_S = 30
@@ -60,34 +61,62 @@ class GatedFiles(Files):
 @asynccontextmanager
 async def opened(folder: Path, files: Files | None = None) -> AsyncIterator[DiskStore]:
     """A store at work."""
-    store = DiskStore(folder, files or Files())
-    with trio.fail_after(DEADLINE_S):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(store.run)
-            try:
-                yield store
-            finally:
-                if isinstance(files, GatedFiles):
-                    files.gate.set()
-            nursery.cancel_scope.cancel()
+    data = DataDir(folder)
+    store = DiskStore(Engine(data, files or Files()))
+    try:
+        with trio.fail_after(DEADLINE_S):
+            async with trio.open_nursery() as nursery:
+                await nursery.start(store.run)
+                try:
+                    yield store
+                finally:
+                    if isinstance(files, GatedFiles):
+                        files.gate.set()
+                nursery.cancel_scope.cancel()
+    finally:
+        store.engine.close()
+        data.close()
+
+
+async def commit(upload: DiskUpload, size_bytes: int) -> None:
+    """Wait until an upload is what its name has.
+
+    Raises:
+        DiskError: it can't be.
+    """
+    done = trio.Event()
+    errors: list[DiskError | None] = []
+
+    def tell(error: DiskError | None) -> None:
+        errors.append(error)
+        done.set()
+
+    upload.commit(size_bytes, b"", tell)
+    await done.wait()
+    for error in errors:
+        if error is not None:
+            raise error
 
 
 async def put(store: DiskStore, key: str, content: bytes) -> None:
     """A whole upload."""
-    generation = store.begin()
+    upload = store.begin(key)
     for offset in range(0, len(content), MIB):
-        await store.append(generation, offset, [content[offset : offset + MIB]])
-    await store.commit(generation, key, len(content), b"")
+        await upload.append([content[offset : offset + MIB]])
+    await commit(upload, len(content))
+
+
+async def delete(store: DiskStore, key: str) -> None:
+    """Wait until a name is gone."""
+    done = trio.Event()
+    store.delete(key, lambda _: done.set())
+    await done.wait()
 
 
 async def contents(folder: Path) -> dict[str, bytes | None]:
     """What a start finds."""
-    store = DiskStore(folder, Files())
-    async with trio.open_nursery() as nursery:
-        engine: Engine = await nursery.start(store.run)
-        found = {key: content_of(engine, key) for key in engine.ledger.objects}
-        nursery.cancel_scope.cancel()
-    return found
+    async with opened(folder) as store:
+        return {key: content_of(store.engine, key) for key, *_ in store.objects()}
 
 
 async def test_what_was_committed_is_there_after_a_start(tmp_path: Path) -> None:
@@ -95,7 +124,7 @@ async def test_what_was_committed_is_there_after_a_start(tmp_path: Path) -> None
         await put(store, "/a", b"x" * (MIB + 5))
         await put(store, "/b", b"two")
         await put(store, "/c", b"three")
-        await store.delete("/b")
+        await delete(store, "/b")
     assert await contents(tmp_path) == {"/a": b"x" * (MIB + 5), "/c": b"three"}
 
 
@@ -138,40 +167,42 @@ async def test_uploads_wait_while_too_much_waits_for_the_disk(tmp_path: Path) ->
         files.shut()
         nursery.start_soon(put, store, "/first", b"x")
         await files.until_waiting()
-        generation, sent = store.begin(), 0
-        run = bytes(MIB)
+        upload, run = store.begin("/a"), bytes(MIB)
         with trio.move_on_after(0.2):
             while True:
-                await store.append(generation, sent, [run])
-                sent += MIB
-        assert QUEUE_BYTES - 2 * MIB < sent <= QUEUE_BYTES
+                await upload.append([run])
+        assert QUEUE_BYTES - 2 * MIB < upload.handed_bytes <= QUEUE_BYTES
+        assert not upload.written_bytes
         files.gate.set()
-        await store.append(generation, sent, [run])
-        await store.commit(generation, "/a", sent + MIB, b"")
+        await upload.append([run])
+        await commit(upload, upload.handed_bytes)
+        assert upload.written_bytes == upload.handed_bytes
 
 
-@pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, CapacityError), (errno.EIO, DiskError)])
+@pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, DiskFullError), (errno.EIO, DiskError)])
 async def test_an_upload_that_lost_a_run_does_not_become_complete(
     code: int, error: type[Exception], tmp_path: Path
 ) -> None:
     files = GatedFiles()
     async with opened(tmp_path, files) as store:
         await put(store, "/a", b"one")
-        generation = store.begin()
-        await store.append(generation, 0, [b"kept"])
+        upload = store.begin("/a")
+        told: list[int] = []
+        upload.on_written = lambda: told.append(upload.written_bytes)
+        await upload.append([b"kept"])
         await put(store, "/a", b"one")
-        assert store._engine is not None
-        assert generation in store._engine.ledger.open
+        assert upload.generation in store.engine.ledger.open
         files.write_error = OSError(code, "no")
-        await store.append(generation, 4, [b"two"])
+        await upload.append([b"two"])
         with pytest.raises(error):
             await put(store, "/b", b"x")
+        assert isinstance(upload.error, error)
+        assert told == [4, 4]
         files.write_error = None
         with pytest.raises(error):
-            await store.commit(generation, "/a", 7, b"")
-        store.abandon(generation)
+            await commit(upload, 7)
         await put(store, "/c", b"three")
-        assert not store._engine.ledger.open
+        assert not store.engine.ledger.open
     assert await contents(tmp_path) == {"/a": b"one", "/c": b"three"}
 
 
@@ -179,13 +210,13 @@ async def test_a_sync_that_fails_fails_all_that_relied_on_it(tmp_path: Path) -> 
     files = GatedFiles()
     async with opened(tmp_path, files) as store:
         await put(store, "/a", b"one")
-        generation = store.begin()
+        upload = store.begin("/a")
         files.sync_error = OSError(errno.EIO, "no")
-        await store.append(generation, 0, [b"two"])
+        await upload.append([b"two"])
         with pytest.raises(DiskError):
             await put(store, "/b", b"x")
         with pytest.raises(DiskError):
-            await store.commit(generation, "/a", 3, b"")
+            await commit(upload, 3)
         await put(store, "/c", b"three")
     assert await contents(tmp_path) == {"/a": b"one", "/c": b"three"}
 
@@ -205,28 +236,39 @@ async def test_a_commit_whose_task_was_cancelled_is_whole_or_absent(tmp_path: Pa
 
 async def test_the_end_waits_for_what_was_asked(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
-        generation = store.begin()
-        await store.append(generation, 0, [b"one"])
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(store.commit, generation, "/a", 3, b"")
-            await trio.testing.wait_all_tasks_blocked()
-            nursery.cancel_scope.cancel()
+        upload = store.begin("/a")
+        await upload.append([b"one"])
+        upload.commit(3, b"", lambda _: None)
     assert await contents(tmp_path) == {"/a": b"one"}
 
 
-async def test_a_folder_that_is_in_use(tmp_path: Path) -> None:
-    async with opened(tmp_path):
-        with pytest.raises(DataDirError, match="in use by process"):
-            await DiskStore(tmp_path, Files()).run()
-    assert await contents(tmp_path) == {}
-
-
-async def test_reading(tmp_path: Path) -> None:
-    store = DiskStore(tmp_path, Files())
+async def test_what_is_read_is_checked_once_and_then_only_located(tmp_path: Path) -> None:
     async with opened(tmp_path) as first:
         await put(first, "/a", b"x" * (MIB + 5))
-    async with trio.open_nursery() as nursery:
-        engine: Engine = await nursery.start(store.run)
-        extents = engine.ledger.objects["/a"].extents
-        assert [len(await store.read("/a", one)) for one in extents] == [MIB, 5]
-        nursery.cancel_scope.cancel()
+    async with opened(tmp_path) as store:
+        stored = store.stored("/a")
+        assert stored is not None
+        source = store.source("/a", stored.generation)
+        source.hold()
+        for offset, limit in ((0, 3 * MIB), (MIB - 1, 10), (MIB + 2, 100), (7, 9)):
+            found = await source.range(offset, limit)
+            within = MIB - offset if offset < MIB else MIB + 5 - offset
+            assert found.size == min(limit, within)
+            assert os.pread(found.fd, found.size, found.position) == b"x" * found.size
+        assert await source.read() == b"x" * (MIB + 5)
+        source.let_go()
+
+
+async def test_what_was_deleted_is_read_to_its_end_by_who_holds_it(tmp_path: Path) -> None:
+    async with opened(tmp_path) as store:
+        await put(store, "/a", b"one")
+        stored = store.stored("/a")
+        assert stored is not None
+        source = store.source("/a", stored.generation)
+        source.hold()
+        await delete(store, "/a")
+        assert store.stored("/a") is None
+        assert await source.read() == b"one"
+        source.let_go()
+        with pytest.raises(DamagedError, match="no volume has it any more"):
+            source.hold()

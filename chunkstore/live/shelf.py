@@ -1,0 +1,302 @@
+"""The disk behind a catalog: what goes there, what comes back, and when memory may let go.
+
+An upload writes runs to disk behind its ring, which is a window then: readers that it leaves behind
+go on from disk. A commit shows at once, and is acknowledged when it is durable. From then on an
+object's bytes are on disk; those of small ones stay in memory, too, as long as there is room, and
+so does what is known of objects that were asked for. Of all others memory has the name alone.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import trio
+
+from chunkstore.errors import CapacityError, DiskError, DiskFullError
+from chunkstore.live.broadcast import Broadcast
+from chunkstore.live.space import Space
+from chunkstore.objects import Abort, Facts, Generation, State, etag_of, expires_of
+from chunkstore.policy import PolicyTable
+from chunkstore.ring import Ring
+
+if TYPE_CHECKING:
+    from chunkstore.live.catalog import Catalog
+    from chunkstore.store.disk import DiskStore, DiskUpload
+
+__all__ = ["Shelf", "Spool"]
+
+RUN_BYTES = 1 << 20
+"""So much of an upload goes to disk at once."""
+WINDOW_BYTES = 8 << 20
+"""So much of an upload stays in memory behind its live edge."""
+KEPT_BYTES = 256 * 1024
+"""Complete objects up to this size stay in memory, too, while there is room: playlists are looked
+into, and so little is sooner sent from there."""
+RETRY_S = 10.0
+"""What couldn't be taken away for want of room is tried again after so long."""
+
+
+class Spool:
+    """One upload's way to disk.
+
+    Args:
+        shelf: where it goes.
+        broadcast: of its generation.
+        disk: the writer's side.
+    """
+
+    __slots__ = ("_broadcast", "_disk", "_done", "_shelf", "error")
+
+    def __init__(self, shelf: Shelf, broadcast: Broadcast, disk: DiskUpload) -> None:
+        self._shelf = shelf
+        self._broadcast = broadcast
+        self._disk = disk
+        disk.on_written = self.written
+        self._done = trio.Event()
+        self.error: DiskError | None = None
+
+    @property
+    def has_run(self) -> bool:
+        """There is enough to hand over."""
+        size_bytes = self._broadcast.generation.ring.size_bytes
+        return size_bytes - self._disk.handed_bytes >= RUN_BYTES
+
+    async def hand_over(self, *, is_whole: bool = False) -> None:
+        """Have whole runs written, or all there is; waits while too much waits for the disk.
+
+        Cancellation: the rest can be handed over later.
+        """
+        if not is_whole:  # its end may take of the reserve: the room was there when it began
+            try:
+                self._shelf.space.check(0)
+            except CapacityError as error:
+                self.error = self.error or DiskFullError(str(error))
+        ring, least = self._broadcast.generation.ring, 1 if is_whole else RUN_BYTES
+        while ring.size_bytes - (start := self._disk.handed_bytes) >= least:
+            await self._disk.append(ring.views(start, min(start + RUN_BYTES, ring.size_bytes)))
+
+    def written(self) -> None:
+        """More of it can be read from disk, or it never will be: let go of what left the window."""
+        generation = self._broadcast.generation
+        self.error = self.error or self._disk.error
+        if generation.is_open:
+            ring = generation.ring
+            behind = min(ring.size_bytes - WINDOW_BYTES, self._disk.written_bytes)
+            ring.trim(min(behind, self._broadcast.kept_from))
+            self._shelf.store.charge(generation)
+
+    def commit(self, facts: Facts) -> None:
+        """All of it was handed over, and it shows as complete: make that durable."""
+        size_bytes = self._broadcast.generation.ring.size_bytes
+        self._disk.commit(size_bytes, facts.encode(), self._committed)
+
+    def _committed(self, error: DiskError | None) -> None:
+        self.error = error
+        self._shelf.committed(self._broadcast.generation, error)
+        self._done.set()
+
+    def abandon(self) -> None:
+        """It won't become complete."""
+        self._disk.abandon()
+
+    async def stored(self) -> Abort | None:
+        """Wait until the commit is durable; or why it can't be, and was taken back.
+
+        Cancellation: it may yet become so.
+        """
+        await self._done.wait()
+        return self.cause
+
+    @property
+    def cause(self) -> Abort | None:
+        """Why it can't become complete; None so far."""
+        if self.error is None:
+            return None
+        return Abort.NO_SPACE if isinstance(self.error, DiskFullError) else Abort.DISK_FAILED
+
+
+class Shelf:
+    """What a catalog knows of its disk.
+
+    Args:
+        disk: the store, running.
+        catalog: whose objects it has.
+        policies: what holds for a name.
+
+    Attributes:
+        space: the disk's room.
+    """
+
+    def __init__(self, disk: DiskStore, catalog: Catalog, policies: PolicyTable) -> None:
+        self._disk = disk
+        self.space = Space(disk, catalog.evict_stored)
+        self._catalog = catalog
+        self._policies = policies
+        self.store = catalog.store
+
+    def load(self) -> Iterator[str]:
+        """The names of what is stored; those whose time is over are taken away instead.
+
+        Cost: a microsecond an object.
+        """
+        now_s, clock_s = time.time(), trio.current_time()
+        evictable: list[tuple[float, str, int]] = []
+        may_evict = any(row.sets.get("evict") for row in self._policies.rows)
+        for key, number, facts in self._disk.objects():
+            expires_s = expires_of(facts)
+            if expires_s != math.inf:
+                self.store.expire_at(clock_s + max(0.0, expires_s - now_s), number, key)
+            if may_evict and self._policies.for_key(key).evict:
+                evictable.append((Facts.decode(facts).modified_s, key, number))
+            yield key
+        for _, key, number in sorted(evictable):
+            self.space.add(key, number)
+
+    # --- looking ---------------------------------------------------------------------------------
+
+    def usage(self) -> dict[str, int]:
+        """The disk's bytes: "live", "garbage", and "free" for uploads."""
+        live_bytes, free_bytes = self._disk.live_bytes(), max(0, self._disk.free_bytes())
+        garbage_bytes = self._disk.used_bytes - live_bytes
+        return {"live": live_bytes, "garbage": garbage_bytes, "free": free_bytes}
+
+    @property
+    def flaw_count(self) -> int:
+        """Runs that the scrub found damaged, each counted once a pass."""
+        return self._disk.flaw_count
+
+    def trouble(self) -> list[str]:
+        """What is wrong with the disk now, in words."""
+        return self._disk.trouble()
+
+    # --- Backing -------------------------------------------------------------------------------
+
+    def recall(self, key: str) -> Generation | None:
+        """As `Backing.recall`. Cost: ten microseconds."""
+        stored = self._disk.stored(key)
+        if stored is None:
+            return None
+        facts = Facts.decode(stored.facts)
+        number = stored.generation
+        etag = etag_of(facts.boot, number)
+        generation = Generation(key, number, etag, self._policies.for_key(key), facts.created_s)
+        generation.state = State.COMPLETE
+        generation.ring = Ring(stored.size_bytes)
+        generation.source = self._disk.source(key, number)
+        generation.content_type = facts.content_type
+        generation.modified_s = facts.modified_s
+        if facts.expires_s != math.inf:
+            left_s = facts.expires_s - time.time()
+            generation.expires_at_s = trio.current_time() + left_s
+        return generation
+
+    def warmed(self, generation: Generation) -> None:
+        """As `Backing.warmed`."""
+        self.store.charge(generation)
+        self.store.keep(generation)
+        if generation.expires_at_s is not None:
+            self._catalog.expire_at(generation.expires_at_s, generation.id, generation.key)
+
+    # --- writing -------------------------------------------------------------------------------
+
+    def begin(self, key: str) -> DiskUpload:
+        """The disk's side of a new upload."""
+        return self._disk.begin(key)
+
+    def committed(self, generation: Generation, error: DiskError | None) -> None:
+        """A commit that shows is durable now; or it can't be, and what was there before shows."""
+        catalog = self._catalog
+        if error is not None:
+            catalog.take_back(generation)
+            self._restore(generation.key)
+        elif generation.state is State.COMPLETE:
+            catalog.keep(generation)
+            self.settle(generation)
+            if generation.policy.evict:
+                self.space.add(generation.key, generation.id)
+                self.space.tidy()
+
+    def settle(self, generation: Generation) -> None:
+        """Let go of the bytes of a large object that are on disk, if nobody reads them here."""
+        source, ring = generation.source, generation.ring
+        if source is None or not source.is_committed or generation.state is not State.COMPLETE:
+            return
+        if ring.size_bytes > KEPT_BYTES and not generation.readers:
+            ring.trim(ring.end)
+            self.store.charge(generation)
+
+    def cool(self, generation: Generation) -> None:
+        """Let go of what memory has of a complete object that is on disk."""
+        if self._catalog.namespace.cool(generation):
+            self.store.cool(generation)
+            self.store.release(generation)
+        else:
+            generation.ring.trim(generation.ring.end)
+            self.store.charge(generation)
+            self.store.touch(generation)
+
+    async def fill(self, generation: Generation) -> None:
+        """Have the bytes of a small object in memory.
+
+        Raises: as `Source.hold` and `Source.read`.
+        Cancellation: nothing remains.
+        """
+        ring, source = generation.ring, generation.source
+        if source is None or not ring.base or ring.size_bytes > KEPT_BYTES:
+            return
+        source.hold()
+        try:
+            payload = await source.read()
+        finally:
+            source.let_go()
+        if ring.base and generation.state is State.COMPLETE:  # nobody else did it meanwhile
+            ring.fill(payload)
+            self.store.charge(generation)
+
+    # --- going away ----------------------------------------------------------------------------
+
+    async def delete(self, key: str) -> None:
+        """Take away what is stored of a name that shows nothing any more.
+
+        Raises:
+            DiskError: it is still there, and shows again.
+        Cancellation: it may yet go.
+        """
+        done = trio.Event()
+        failures: list[DiskError] = []
+
+        def deleted(error: DiskError | None) -> None:
+            if error is not None:
+                failures.append(error)
+                self._restore(key)
+            done.set()
+
+        self.space.drop(key)
+        self._disk.delete(key, deleted)
+        await done.wait()
+        if failures:
+            raise failures[0]
+
+    def drop(self, key: str, number: int) -> None:
+        """Take away what is stored of a name that has expired or was evicted, as soon as can be.
+
+        If a crash comes first, the next start finds that its time is over.
+        """
+
+        def dropped(error: DiskError | None) -> None:
+            if error is not None:
+                self._catalog.expire_at(trio.current_time() + RETRY_S, number, key)
+
+        entry = self._catalog.namespace.entry(key)
+        if entry is None or entry.complete is None:  # else what was there is replaced
+            self.space.drop(key)
+            self._disk.delete(key, dropped, is_urgent=False)
+
+    def _restore(self, key: str) -> None:
+        """Show what is stored under a name, if that has nothing complete."""
+        if self._disk.stored(key) is not None:
+            self._catalog.namespace.restore(key)
+            self._catalog.holds.changed(key)
