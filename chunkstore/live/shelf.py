@@ -1,4 +1,4 @@
-"""The disk behind a catalog: what goes there, what comes back, and when memory may let go.
+"""The store behind a catalog: what goes there, what comes back, and when memory may let go.
 
 An upload writes runs to disk behind its ring, which is a window then: readers that it leaves behind
 go on from disk. A commit shows at once, and is acknowledged when it is durable. From then on an
@@ -21,10 +21,10 @@ from chunkstore.live.space import Space
 from chunkstore.objects import Abort, Facts, Generation, State, etag_of, expires_of
 from chunkstore.policy import PolicyTable
 from chunkstore.ring import Ring
+from chunkstore.store import Incoming, Store
 
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Catalog
-    from chunkstore.store.disk import DiskStore, DiskUpload
 
 __all__ = ["Shelf", "Spool"]
 
@@ -50,7 +50,7 @@ class Spool:
 
     __slots__ = ("_broadcast", "_disk", "_done", "_shelf", "error")
 
-    def __init__(self, shelf: Shelf, broadcast: Broadcast, disk: DiskUpload) -> None:
+    def __init__(self, shelf: Shelf, broadcast: Broadcast, disk: Incoming) -> None:
         self._shelf = shelf
         self._broadcast = broadcast
         self._disk = disk
@@ -130,7 +130,7 @@ class Shelf:
         space: the disk's room.
     """
 
-    def __init__(self, disk: DiskStore, catalog: Catalog, policies: PolicyTable) -> None:
+    def __init__(self, disk: Store, catalog: Catalog, policies: PolicyTable) -> None:
         self._disk = disk
         self.space = Space(disk, catalog.evict_stored)
         self._catalog = catalog
@@ -202,7 +202,7 @@ class Shelf:
 
     # --- writing -------------------------------------------------------------------------------
 
-    def begin(self, key: str) -> DiskUpload:
+    def begin(self, key: str) -> Incoming:
         """The disk's side of a new upload."""
         return self._disk.begin(key)
 

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from chunkstore.errors import CapacityError
-
-if TYPE_CHECKING:
-    from chunkstore.store.disk import DiskStore
+from chunkstore.store import Room
 
 __all__ = ["Space"]
 
@@ -26,7 +23,7 @@ class Space:
         evict: takes an object away: its name and its number.
     """
 
-    def __init__(self, disk: DiskStore, evict: Callable[[str, int], None]) -> None:
+    def __init__(self, disk: Room, evict: Callable[[str, int], None]) -> None:
         self._disk = disk
         self._evict = evict
         self._evictable: OrderedDict[str, int] = OrderedDict()  # name -> number, oldest use first

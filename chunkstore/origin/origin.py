@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import trio
 
@@ -21,10 +20,7 @@ from chunkstore.origin.listing import Listing
 from chunkstore.origin.read import Reading
 from chunkstore.origin.write import Writing
 from chunkstore.server import Handler, Listener, Log, Server
-from chunkstore.store import MemoryStore
-
-if TYPE_CHECKING:
-    from chunkstore.store.disk import DiskStore
+from chunkstore.store import MemoryStore, Store
 
 __all__ = ["Origin"]
 
@@ -52,7 +48,7 @@ class Origin:
         log: Log,
         sign_keys: Sequence[bytes] = (),
         *,
-        disk: DiskStore | None = None,
+        disk: Store | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.metrics = Metrics()
