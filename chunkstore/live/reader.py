@@ -10,7 +10,7 @@ import trio
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.metrics import Ending
-from chunkstore.objects import Generation, State
+from chunkstore.objects import FileRange, Generation, State
 from chunkstore.ring import Position
 
 if TYPE_CHECKING:
@@ -193,7 +193,11 @@ class Reader:
         if done < size:
             offset = at.start + max(done, 0)
             part = await source.range(offset, at.stop - offset)
-            sent = await self._outlet.send_file(self._head + line[at.skip :], part)
+            before = self._head + line[at.skip :]
+            if isinstance(part, FileRange):
+                sent = await self._outlet.send_file(before, part)
+            else:
+                sent = await self._outlet.send_some([before, part] if before else [part])
         else:
             sent = await self._outlet.send_some([b"\r\n"[done - size :]])
         at.advance([at.stop], self._without_head(sent))

@@ -40,11 +40,12 @@ class Source(Protocol):
     def let_go(self) -> None:
         """Take one `hold` back."""
 
-    async def range(self, offset: int, limit_bytes: int) -> FileRange:
-        """Bytes from `offset` on, at least one, checked once in the life of the process.
+    async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes:
+        """Bytes from `offset` on, at least one, checked: in a file, or themselves.
 
         Args:
             offset: absolute, of a byte that was stored.
+            limit_bytes: most that are wanted; fewer may come.
         Raises:
             DamagedError: they aren't what was written.
             DiskError: the disk can't say.

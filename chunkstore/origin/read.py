@@ -284,9 +284,12 @@ class Reading:
             return
         with CutWatch(generation, exchange.connection.cut):
             while True:
-                if part is not None:
+                if isinstance(part, FileRange):
                     await exchange.send_file(head, part)
                     start += part.size
+                elif part is not None:
+                    await exchange.send([head, part])
+                    start += len(part)
                 else:
                     upto = min(start + SLICE_BYTES, stop)
                     await exchange.send([head, *ring.views(start, upto)])
@@ -299,8 +302,8 @@ class Reading:
         exchange.finish()
 
 
-async def _part(generation: Generation, start: int, stop: int) -> FileRange | None:
-    """The next bytes of [start, stop) on disk; None: they are in memory."""
+async def _part(generation: Generation, start: int, stop: int) -> FileRange | bytes | None:
+    """The next bytes of [start, stop) that are stored; None: they are in the ring."""
     limit = min(stop, generation.ring.base) - start
     if limit <= 0:
         return None
