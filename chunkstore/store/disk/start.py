@@ -90,9 +90,9 @@ def start(data: DataDir, files: Files) -> Started:
             volume.close()
         else:
             _drop(files, data, volumes.pop(number))
+    report.missing = ledger.lost(volumes.keys())
     for number in ledger.gone(volumes.keys()):
         ledger.forget(number)
-    report.missing = ledger.lost(volumes.keys())
     report.damages += [f"{key}: bytes of it are missing" for key in ledger.not_whole()]
     active = volumes[shared[-1]] if is_active else None
     return Started(ledger, index, volumes, active, sequence, report)
