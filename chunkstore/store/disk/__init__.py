@@ -14,6 +14,7 @@
     located.py     where an object's bytes are, for readers in any thread
     compaction.py  empties a volume, a step at a time
     engine.py      one thread's work: append, commit, delete, flush, save the index
+    sync.py        when an upload is made durable
     store.py       the engine behind tasks
 
 **The durable commit record is the commit point.** Everything else can be made anew from the
