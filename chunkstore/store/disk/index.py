@@ -135,7 +135,7 @@ class Index:
         if _DIGEST.unpack(digest) != (self._sum, self._count):
             raise IndexDamagedError("rows are missing, or too many")
         self._ends, self._sequence = dict(known), sequence
-        ledger.noted()
+        ledger.noted(sequence)
         return known, sequence
 
     def _rows(self) -> Iterator[tuple[int, int, str, bytes]]:
@@ -168,10 +168,10 @@ class Index:
         parts, cleared = dict(self._parts), list[str]()
         try:
             self._database.execute("BEGIN IMMEDIATE")
-            for dropped in ledger.dropped:
-                if dropped <= self._sequence:
-                    self._take(_Room.OBJECT, dropped)
-                    self._take(_Room.TOMBSTONE, dropped)
+            for dropped in ledger.dropped_commits:
+                self._take(_Room.OBJECT, dropped)
+            for dropped in ledger.dropped_tombstones:
+                self._take(_Room.TOMBSTONE, dropped)
             for touched in ledger.touched:
                 if isinstance(touched, str):
                     self._put_name(ledger, touched, cleared)
@@ -192,7 +192,7 @@ class Index:
             raise
         self._ends, self._parts, self._sequence = dict(volumes), parts, sequence
         self._with_dead.difference_update(cleared)
-        ledger.noted()
+        ledger.noted(sequence)
 
     def _put_name(self, ledger: Ledger, name: str, cleared: list[str]) -> None:
         row, tombstone = ledger.objects.row(name), ledger.tombstones.get(name)
