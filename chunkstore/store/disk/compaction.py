@@ -29,8 +29,8 @@ GARBAGE_SHARE: Final = 0.3
 """Of a volume: with less than this, writing the rest again costs more than it frees."""
 STEP_BYTES: Final = 4 << 20
 """So much is written in one step: a commit behind it waits for that."""
-STEP_RECORDS: Final = 10_000
-"""So many are looked at in one step."""
+STEP_RECORDS: Final = 500
+"""So many are looked at in one step: ten milliseconds, if all are small and needed."""
 
 
 class _UnreadableError(Exception):

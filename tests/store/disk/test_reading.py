@@ -168,6 +168,7 @@ def test_a_start_has_one_own_file_open_at_a_time(
         bench.start()
     assert most == 1
     assert not opened
+    assert bench.files.sync_count == 0  # the index knows that all is durable
     assert len(bench.contents()) == 5
 
 
