@@ -99,7 +99,7 @@ def _open_disk(folder: str, settings: Settings, log: Log, stack: ExitStack) -> D
         DataDirError: it can't be used; it is untouched.
         DiskError: the system can't read or write it.
     """
-    from chunkstore.store.disk import DataDir, DiskStore, Engine, Files  # only who has a disk
+    from chunkstore.store.disk import DataDir, DiskStore, Engine, Files, Sync  # only who has a disk
 
     data = DataDir(Path(folder))
     stack.callback(data.close)
@@ -115,7 +115,7 @@ def _open_disk(folder: str, settings: Settings, log: Log, stack: ExitStack) -> D
         log.note(f"{folder}: {line}")
     return DiskStore(
         engine,
-        sync=settings.sync,
+        sync=Sync(settings.sync),
         limit_bytes=settings.disk_bytes,
         reserve_bytes=settings.disk_reserve_bytes,
         scrub_s=settings.scrub_s or 0.0,

@@ -17,6 +17,7 @@
     located.py     where an object's bytes are, for readers in any thread
     compaction.py  empties a volume, a step at a time
     engine.py      one thread's work: append, commit, delete, flush, save the index
+    sync.py        when an upload is made durable
     upkeep.py      what its thread does while nobody waits for it
     store.py       the engine and its thread, as tasks see them
     upload.py      one upload on its way there
@@ -35,6 +36,7 @@ from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.store import DiskStore
+from chunkstore.store.disk.sync import Sync
 from chunkstore.store.disk.upload import DiskUpload
 
-__all__ = ["DataDir", "DiskStore", "DiskUpload", "Engine", "Files"]
+__all__ = ["DataDir", "DiskStore", "DiskUpload", "Engine", "Files", "Sync"]

@@ -29,8 +29,12 @@ GARBAGE_SHARE: Final = 0.3
 """Of a volume: with less than this, writing the rest again costs more than it frees."""
 STEP_BYTES: Final = 4 << 20
 """So much is written in one step: a commit behind it waits for that."""
-STEP_RECORDS: Final = 10_000
-"""So many are looked at in one step."""
+STEP_RECORDS: Final = 500
+"""So many are looked at in one step: ten milliseconds, if all are small and needed."""
+
+
+class _UnreadableError(Exception):
+    """Unlike what writing raises, it will be the same the next time."""
 
 
 class Compaction:
@@ -74,6 +78,7 @@ class Compaction:
             OSError: it is over, and the volume stays; it may be tried again.
         """
         if self._log.failed_syncs != self._failed_syncs:
+            self._failed_syncs = self._log.failed_syncs
             self._steps.close()
             raise OSError(errno.EIO, "a sync failed, and what was written again may be lost")
         self._bytes_left, self._records_left = most_bytes, most_records
@@ -87,7 +92,7 @@ class Compaction:
                 return
             try:
                 copied_bytes = self._copy(one)
-            except DamagedError as error:
+            except _UnreadableError as error:
                 self._left_alone[number] = str(error)
                 return
             self.copied_bytes += copied_bytes
@@ -109,7 +114,7 @@ class Compaction:
         Returns:
             the size of what was written.
         Raises:
-            DamagedError: it is needed, and isn't right.
+            _UnreadableError: it is needed, and isn't right, or the disk can't say.
         """
         header, number = found.header, self._volume.number
         if header.kind is Kind.RUN:
@@ -141,6 +146,9 @@ class Compaction:
         if extent is None or (extent.volume, extent.position) != (self._volume.number, position):
             return 0
         name = self._ledger.key_of(header.generation) or f"upload {header.generation}"
-        data = verify(name, extent, self._volume)
+        try:
+            data = verify(name, extent, self._volume)
+        except (DamagedError, OSError) as error:
+            raise _UnreadableError(str(error)) from error
         self._log.run_again(header.generation, extent, data)
         return header.record_bytes

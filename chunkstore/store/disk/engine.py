@@ -289,11 +289,8 @@ class Engine:
             raise OSError(errno.EIO, "a sync failed, and bytes of the upload may be lost")
 
     def _drop_own_files(self) -> None:
-        """Of what is gone: objects, and uploads. What can't go now goes later.
-
-        A commit that a failed sync took back may yet be on the disk, and would need its file.
-        """
-        if not self._volumes.is_settled:
+        """Of what is gone: objects, and uploads. What can't go now goes later."""
+        if not self._volumes.is_settled:  # a commit that comes back would need its file
             return
         for generation in list(self.ledger.ended):
             volume = self._volumes.own.get(OWN + generation)
@@ -306,6 +303,8 @@ class Engine:
             self.ledger.ended.discard(generation)
 
     def _save(self) -> None:
+        if not self._volumes.is_settled:  # a commit that comes back would need its runs
+            return
         self._saved_at = self._clock()
         volumes = (*self._volumes.shared.values(), *self._volumes.own.values())
         ends = {volume.number: volume.synced_bytes for volume in volumes}

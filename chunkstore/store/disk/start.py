@@ -112,9 +112,13 @@ def _mend(found: Survey, volumes: dict[int, Volume], data: DataDir, files: Files
     taken a commit: then such files are set aside, under a name that no start looks at.
     """
     for number, end in found.ends.items():
-        volumes[number].hold()
-        volumes[number].cut(end)
-        volumes[number].close()
+        volume = volumes[number]
+        if number in found.settled:  # what the index knows is durable; own files are many
+            volume.end = volume.synced_bytes = end
+            continue
+        volume.hold()
+        volume.cut(end)
+        volume.close()
     for number in found.orphans:
         volume = volumes.pop(number)
         if found.damages:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import trio
 
@@ -20,10 +20,11 @@ from chunkstore.errors import DiskError, DiskFullError
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.source import READ_THREADS, DiskSource
 from chunkstore.store.disk.stored import Extent, Stored
+from chunkstore.store.disk.sync import Sync
 from chunkstore.store.disk.upkeep import Upkeep
 from chunkstore.store.disk.upload import DiskUpload
 
-__all__ = ["DiskStore", "Sync"]
+__all__ = ["DiskStore"]
 
 QUEUE_BYTES = 32 << 20
 """So much may wait for the disk; then uploads wait, too."""
@@ -31,7 +32,6 @@ UNSYNCED_BYTES = 8 << 20
 """So much is synced though nobody waits for it: a commit must not find seconds of work."""
 FLUSH_S = 1.0
 """What nobody waits for is made durable after so long: expiries, runs."""
-Sync: TypeAlias = Literal["close", "always", "none"]
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 _Act: TypeAlias = Callable[[Engine], Extent | None]
@@ -78,14 +78,14 @@ class DiskStore:
         self,
         engine: Engine,
         *,
-        sync: Sync = "close",
+        sync: Sync = Sync.CLOSE,
         limit_bytes: int | None = None,
         reserve_bytes: int = 0,
         scrub_s: float = 0.0,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.engine = engine
-        self._sync: Sync = sync
+        self._sync = sync
         self._limit_bytes = limit_bytes
         self._reserve_bytes = reserve_bytes
         self._note = note
@@ -119,6 +119,11 @@ class DiskStore:
             await trio.sleep_forever()
         finally:
             self._queue.put(None)  # the thread finishes what it has, and ends by itself
+
+    @property
+    def is_synced(self) -> bool:
+        """What is acknowledged is durable."""
+        return self._sync is not Sync.NONE
 
     # --- objects -------------------------------------------------------------------------------
 
@@ -260,7 +265,7 @@ class _Worker:
         self._queue = queue
         self._finished = finished
         self._upkeep = upkeep
-        self._sync: Sync = sync
+        self._sync = sync
         self._unsynced_bytes = 0
         self._flush_at_s = math.inf  # what nobody waits for counts by then
 
@@ -306,14 +311,14 @@ class _Worker:
 
     def _must_flush(self, requests: Sequence[_Request]) -> bool:
         return (
-            self._unsynced_bytes > (0 if self._sync == "always" else UNSYNCED_BYTES)
+            self._unsynced_bytes > (0 if self._sync is Sync.ALWAYS else UNSYNCED_BYTES)
             or any(one.is_waited_for for one in requests)
             or time.monotonic() >= self._flush_at_s
         )
 
     def _flush(self, waiting: Sequence[_Request]) -> None:
         try:
-            self._engine.flush(sync=self._sync != "none")
+            self._engine.flush(sync=self._sync is not Sync.NONE)
         except OSError as error:
             for request in waiting:
                 request.error = request.error or error

@@ -10,7 +10,7 @@ from typing import NamedTuple, overload
 
 from chunkstore.store.disk.record import HEADER_BYTES
 
-__all__ = ["Extent", "Extents", "Objects", "Stored", "Tombstone", "place"]
+__all__ = ["Extent", "Extents", "Objects", "Stored", "Tombstone", "place", "weigh"]
 
 _EXTENT = struct.Struct("<QQQII")
 _OBJECT = struct.Struct("<QQQIII")
@@ -146,6 +146,15 @@ class Stored(NamedTuple):
         stop = _OBJECT.size + length
         facts, packed = row[_OBJECT.size : stop], row[stop:]
         return cls(sequence, generation, size, facts, volume, commit_bytes, packed)
+
+
+def weigh(row: bytes, live_bytes: dict[int, int]) -> int:
+    """Add what a row's records have in each volume; its generation. Cost: a microsecond."""
+    _, generation, _, volume, commit_bytes, length = _OBJECT.unpack_from(row)
+    live_bytes[volume] += commit_bytes
+    for _, number, _, size, _ in _EXTENT.iter_unpack(row[_OBJECT.size + length :]):
+        live_bytes[number] += HEADER_BYTES + size
+    return int(generation)
 
 
 class Objects(Mapping[str, Stored]):

@@ -43,6 +43,7 @@ class Survey:
         ledger: what is there; what nobody committed is forgotten.
         sequence: the highest so far.
         ends: of what counts of each volume; behind it nothing was ever acknowledged.
+        settled: numbers of those of which the index knew all.
         torn: number -> bytes behind its end.
         orphans: files of their own, by number, whose upload was never committed.
         upload_count: of uploads without a commit.
@@ -55,6 +56,7 @@ class Survey:
     ledger: Ledger
     sequence: int
     ends: dict[int, int] = field(default_factory=dict)
+    settled: set[int] = field(default_factory=set)
     torn: dict[int, int] = field(default_factory=dict)
     orphans: list[int] = field(default_factory=list)
     upload_count: int = 0
@@ -103,9 +105,9 @@ def survey(known: Known, volumes: Mapping[int, Volume]) -> Survey:
     found.ledger.settle()
     _read_own(found, known, volumes)
     there = volumes.keys() - set(found.orphans)
+    found.missing = found.ledger.lost(there)
     for number in found.ledger.gone(there):
         found.ledger.forget(number)
-    found.missing = found.ledger.lost(there)
     return found
 
 
@@ -142,6 +144,10 @@ def _catch_up(found: Survey, volume: Volume, known_bytes: int, durable_bytes: in
     So much of it is durable, and nothing behind that counts; None: that isn't known.
     """
     number, size = volume.number, volume.size_bytes
+    if size == known_bytes >= HEAD_BYTES:
+        found.ends[number] = size
+        found.settled.add(number)
+        return
     if size < known_bytes > HEAD_BYTES:  # a head alone is no loss, nor always there
         found.damages.append((number, Damage(size, known_bytes - size)))
         found.ends[number] = size

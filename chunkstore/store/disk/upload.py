@@ -91,7 +91,9 @@ class DiskUpload:
         """
 
         def act(engine: Engine) -> None:
-            engine.commit(self.generation, self.source.key, size_bytes, facts)
+            engine.commit(
+                self.generation, self.source.key, size_bytes, facts, sync=self._store.is_synced
+            )
 
         def committed(_: Extent | None, error: DiskError | None) -> None:
             if error is None:

@@ -31,6 +31,8 @@ class Volumes:
         active: where the next record goes, its own file's apart.
         used_bytes: of all of them together.
         frozen: file names of those whose sync failed.
+        is_settled: what a sync failed for, and was cut off, can't come back: it is said in the
+            active one what of the one before counts. Until then it may yet be on the disk.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Volumes:
         self.own = {number: one for number, one in found.items() if number >= OWN}
         self.used_bytes = sum(one.end for one in found.values())
         self.frozen: set[str] = set()
+        self.is_settled = True
         self._writing: set[int] = set()  # own ones that are held
         self._unsynced: set[Volume] = set()
         # The highest is never unlinked, so no number comes twice.
@@ -68,11 +71,6 @@ class Volumes:
         """Whether the active one takes such a record."""
         size = self.active.end + HEADER_BYTES + payload_bytes
         return not self.active.is_frozen and size <= self._full_bytes
-
-    @property
-    def is_settled(self) -> bool:
-        """What was taken back stays so, whatever the disk does: the active one says what counts."""
-        return not self.active.is_frozen and self.active.end > HEAD_BYTES
 
     def begin_next(self) -> None:
         """Another active one; the one before was synced, since the next may rely on it.
@@ -96,6 +94,7 @@ class Volumes:
             before = max((one for one in self.shared if one < self.active.number), default=0)
             durable_bytes = self.shared[before].synced_bytes if before else 0
             self.mark(sequence, before, durable_bytes)
+            self.is_settled = True
 
     def append(
         self,
@@ -147,7 +146,7 @@ class Volumes:
             if not self.active.is_frozen:
                 self.active.sync()  # last, since it has the commits: all counts, or nothing
         except OSError:
-            self.active.is_frozen = True
+            self.active.is_frozen, self.is_settled = True, False
             frozen = (one for one in {*self._unsynced, self.active} if one.is_frozen)
             self.frozen.update(one.path.name for one in frozen)
             with suppress(OSError):

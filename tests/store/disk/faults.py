@@ -18,11 +18,16 @@ class Faults(Recorder):
         before: called with what is about to be done ("create", "write", "truncate", "sync",
             "unlink", "sync_folder", "read") and the file's name; what it raises is the outcome. A
             write that fails has written a half.
+        free: of the disk, in bytes; None: as it is.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.before: Callable[[str, str], None] = lambda kind, name: None
+        self.free: int | None = None
+
+    def free_bytes(self, folder: Path) -> int:
+        return super().free_bytes(folder) if self.free is None else self.free
 
     def create(self, path: Path) -> int:
         self.before("create", path.name)

@@ -203,7 +203,10 @@ def test_a_volume_of_which_there_is_a_name_alone_is_no_damage(bench: Bench) -> N
     bench.kill()
     (bench.folder / "volumes" / "00000002.vol").write_bytes(b"")
     bench.start()
+    bench.put("/a", b"one")
+    bench.engine.flush()
     bench.restart()
+    assert bench.contents() == {"/a": b"one"}
     assert not bench.engine.report.damages
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.engine import Engine
+from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.located import Located
 from chunkstore.store.disk.volume import OWN
 from tests.store.disk.load import OWN_AFTER_BYTES, compact, volumes_of
@@ -136,6 +137,39 @@ def test_own_files_are_open_only_while_they_are_needed(bench: Bench) -> None:
     assert bytes_of(bench.engine, "/0", again)
     again.close()
     assert sum(one._holders for one in own) == 0
+
+
+def test_a_start_has_one_own_file_open_at_a_time(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(5):
+        bench.put(f"/{number}", bytes(OWN_AFTER_BYTES + 1000))
+    bench.engine.flush()
+    bench.kill()
+    opened: set[int] = set()
+    most = 0
+
+    def opening(files: Files, path: Path) -> int:
+        nonlocal most
+        fd = open_file(files, path)
+        if path.name.startswith("own-"):
+            opened.add(fd)
+            most = max(most, len(opened))
+        return fd
+
+    def closing(files: Files, fd: int) -> None:
+        opened.discard(fd)
+        close_file(files, fd)
+
+    open_file, close_file = Files.open, Files.close
+    with monkeypatch.context() as patch:
+        patch.setattr(Files, "open", opening)
+        patch.setattr(Files, "close", closing)
+        bench.start()
+    assert most == 1
+    assert not opened
+    assert bench.files.sync_count == 0  # the index knows that all is durable
+    assert len(bench.contents()) == 5
 
 
 def test_no_descriptor_left_holds_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
