@@ -104,7 +104,7 @@ def _open_disk(folder: str, settings: Settings, log: Log, stack: ExitStack) -> D
     data = DataDir(Path(folder))
     stack.callback(data.close)
     with _disk_errors(folder):
-        engine = Engine(data, Files())
+        engine = Engine(data, Files(), capacity_bytes=settings.disk_bytes)
 
     def close() -> None:
         with _disk_errors(folder):

@@ -152,7 +152,6 @@ async def test_a_full_disk_refuses_and_loses_nothing(disk: Path) -> None:
         pass
 
 
-@pytest.mark.xfail(reason="the volume that is written to is never emptied, and here is no other")
 async def test_what_was_deleted_makes_room(disk: Path) -> None:
     desk = Desk()
     async with desk.at(disk) as (_, client):

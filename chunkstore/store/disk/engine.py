@@ -30,7 +30,10 @@ from chunkstore.store.disk.volumes import Volumes
 __all__ = ["INDEX_INTERVAL_S", "OWN_AFTER_BYTES", "VOLUME_BYTES", "Engine"]
 
 VOLUME_BYTES: Final = 1 << 30
-"""At this size a volume is full, and another one is begun."""
+"""At this size a volume is full, and another one is begun; on a small disk sooner."""
+VOLUME_LEAST_BYTES: Final = 4 << 20
+VOLUME_SHARE: Final = 32
+"""So many are a disk: garbage in the one that is written to can't be cleared away."""
 OWN_AFTER_BYTES: Final = 64 << 20
 """From this offset on an upload continues in a file of its own, which goes with it."""
 INDEX_INTERVAL_S: Final = 1.0
@@ -43,7 +46,9 @@ class Engine:
     Args:
         data: the folder, ours until its `close`.
         files: the file system.
-        volume_bytes, own_after_bytes: as the constants, which tests make smaller.
+        capacity_bytes: what all volumes may take; None: what the disk has.
+        volume_bytes: at this size a volume is full; None: by the capacity.
+        own_after_bytes: as the constant, which tests make smaller.
         clock: seconds, never backwards.
     Raises:
         OSError: it can't be read or written.
@@ -60,7 +65,8 @@ class Engine:
         data: DataDir,
         files: Files,
         *,
-        volume_bytes: int = VOLUME_BYTES,
+        capacity_bytes: int | None = None,
+        volume_bytes: int | None = None,
         own_after_bytes: int = OWN_AFTER_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,7 +86,7 @@ class Engine:
             data.dir_id,
             found=found.volumes,
             active=found.active,
-            full_bytes=volume_bytes,
+            full_bytes=volume_bytes or _volume_bytes(capacity_bytes, data, files),
         )
         self._log = Log(self._volumes, self.ledger, found.sequence)
         self._save()
@@ -313,3 +319,10 @@ class Engine:
             self.index_error = ""
         except sqlite3.Error as error:  # a start finds it in the volumes; the next save tries again
             self.index_error = str(error)
+
+
+def _volume_bytes(capacity_bytes: int | None, data: DataDir, files: Files) -> int:
+    """At which size a volume is full."""
+    if capacity_bytes is None:
+        capacity_bytes = files.capacity_bytes(data.volumes)
+    return min(VOLUME_BYTES, max(VOLUME_LEAST_BYTES, capacity_bytes // VOLUME_SHARE))

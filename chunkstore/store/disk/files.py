@@ -88,6 +88,11 @@ class Files:
         found = os.statvfs(folder)
         return found.f_bavail * found.f_frsize
 
+    def capacity_bytes(self, folder: Path) -> int:
+        """How much can be written where a folder lies, used or not."""
+        found = os.statvfs(folder)
+        return found.f_blocks * found.f_frsize
+
     def unlink(self, path: Path) -> None:
         """Take a name away; durable once the folder is synced."""
         os.unlink(path)
