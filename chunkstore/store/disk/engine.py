@@ -127,9 +127,8 @@ class Engine:
         stored_bytes = self._sizes.get(generation, 0)
         if stored_bytes != size_bytes:
             raise ValueError(f"upload {generation} has {stored_bytes} bytes, not {size_bytes}")
-        own = self._volumes.own.get(OWN + generation)
-        if own is not None and sync:
-            own.sync()  # or a crash might keep the commit without it
+        if sync:
+            self._volumes.sync_own(generation)  # or a crash might keep the commit without it
         sequence = self._log.next_sequence()
         self._log.commit(key, Stored(sequence, generation, size_bytes, facts))
         self._sizes.pop(generation, None)
