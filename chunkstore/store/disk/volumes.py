@@ -124,6 +124,20 @@ class Volumes:
         number = OWN + generation
         return self.own.get(number) or self._create(number)
 
+    def sync_own(self, generation: int) -> None:
+        """Make an upload's own file durable, if it has one.
+
+        Raises:
+            OSError: it may never be; it is frozen.
+        """
+        volume = self.own.get(OWN + generation)
+        if volume is not None:
+            try:
+                volume.sync()
+            except OSError:
+                self.frozen.add(volume.path.name)
+                raise
+
     def end_own(self, generation: int) -> None:
         """The upload is complete, and its own file, if it has one, needn't be open any more."""
         if OWN + generation in self._writing:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chunkstore.store.disk.datadir import DataDir
-from chunkstore.store.disk.engine import INDEX_INTERVAL_S, Engine
+from chunkstore.store.disk.engine import INDEX_INTERVAL_S, INDEX_NAMES, Engine
 from chunkstore.store.disk.files import Files
 from chunkstore.store.disk.index import Index
 from chunkstore.store.disk.ledger import Ledger
@@ -66,6 +66,19 @@ def test_it_is_saved_once_in_an_interval(tmp_path: Path, monkeypatch: pytest.Mon
     assert not engine.report.rebuilt
     engine.close()
     data.close()
+
+
+def test_it_is_saved_before_too_much_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saves = Saves(tmp_path, monkeypatch)
+    for number in range(INDEX_NAMES - 2):
+        saves.engine.delete(f"/{number}")
+    saves.put("/a")  # a name, and an upload that is none any more
+    assert saves.count == 1 + 1
+    saves.put("/a")
+    assert saves.count == 1 + 1
+    saves.kill()
 
 
 def test_an_upload_costs_it_no_more_the_longer_it_is(

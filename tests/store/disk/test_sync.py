@@ -14,7 +14,7 @@ from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.sync import Sync
 from chunkstore.store.disk.volume import OWN
 from tests.store.disk.load import OWN_AFTER_BYTES, content_of, open_engine
-from tests.store.disk.test_engine import BROKEN, Bench
+from tests.store.disk.test_engine import BROKEN, Bench, numbers
 from tests.store.disk.test_faults import fail
 from tests.store.disk.trace import Recorder, crash
 
@@ -211,3 +211,19 @@ def test_what_could_not_be_taken_back_is_whole_behind_a_death(
         assert not bench.engine.report.damages
         bench.kill()
     bench.start()
+
+
+def test_a_file_of_its_own_that_fails_as_it_is_committed_is_named(bench: Bench) -> None:
+    fail(bench, "sync", "own-", skip=1)  # its making goes well
+    with pytest.raises(OSError, match="input/output"):
+        bench.put("/a", bytes(OWN_AFTER_BYTES + 1000))
+    [name] = bench.engine.frozen
+    assert name.startswith("own-")
+    generation = int(name.removeprefix("own-").removesuffix(".vol"))
+    with pytest.raises(OSError, match="a sync failed"):
+        bench.engine.commit(generation, "/a", OWN_AFTER_BYTES + 1000, b"")
+    bench.engine.abandon(generation)
+    bench.engine.flush()
+    assert not bench.engine.frozen
+    assert numbers(bench) == {"00000001.vol"}
+    assert not bench.contents()
