@@ -110,14 +110,14 @@ class Volume:
         """Keep the file open, until as many `close`. Any thread may ask.
 
         Returns:
-            False: it was given up.
+            False: it was given up, and nobody holds it any more.
         Raises:
             OSError: it was not open, and can't be opened.
         """
         with self._lock:
-            if self._is_given_up:
-                return False
             if not self._holders:
+                if self._is_given_up:
+                    return False
                 self._fd = self._files.open(self.path)
             self._holders += 1
             return True
@@ -132,7 +132,7 @@ class Volume:
         self._files.close(fd)
 
     def give_up(self) -> None:
-        """It is unlinked: nobody else may hold it; who does may go on reading."""
+        """It is unlinked, and goes with the last who holds it: those may go on reading."""
         with self._lock:
             self._is_given_up = True
 
