@@ -126,7 +126,7 @@ class Store(Room, Protocol):
         """Have a name have nothing; it may have nothing already.
 
         Args:
-            is_urgent: false: `on_done` may be told before it holds for good, if that is soon.
+            is_urgent: false: nobody waits for it, and it may take a second.
         """
 
     # --- what an operator asks -----------------------------------------------------------------

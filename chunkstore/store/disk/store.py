@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import trio
 
@@ -34,6 +34,7 @@ FLUSH_S = 1.0
 """What nobody waits for is made durable after so long: expiries, runs."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
+When: TypeAlias = Literal["now", "soon"]
 _Act: TypeAlias = Callable[[Engine], Extent | None]
 _Done: TypeAlias = Callable[[Extent | None, DiskError | None], None]
 
@@ -47,14 +48,14 @@ class _Request:
         done: called on the loop with what came of it.
         size_bytes: of what waits in memory for it.
         upload: it is a part of; lost for good if this fails.
-        is_waited_for: it counts once it is synced, and somebody waits for that.
+        counts_when: it was synced, at once or soon; None: it counts as soon as it was done.
     """
 
     act: _Act
     done: _Done
     size_bytes: int
     upload: DiskUpload | None
-    is_waited_for: bool
+    counts_when: When | None
     extent: Extent | None = None
     error: OSError | None = None
 
@@ -152,14 +153,14 @@ class DiskStore:
         """Take away all that was committed under `key`.
 
         Args:
-            is_urgent: false: it needn't be durable before `on_done`, only soon.
+            is_urgent: false: it may take a second.
             on_done: called once it is gone, whatever happens from then on; or with the error, and
                 nothing changed: DiskFullError, or it failed.
         """
         self.put(
             lambda engine: engine.delete(key),
             lambda _, error: on_done(error),
-            is_waited_for=is_urgent,
+            counts_when="now" if is_urgent else "soon",
         )
 
     # --- space ---------------------------------------------------------------------------------
@@ -216,7 +217,7 @@ class DiskStore:
         *,
         size_bytes: int = 0,
         upload: DiskUpload | None = None,
-        is_waited_for: bool = False,
+        counts_when: When | None = None,
     ) -> None:
         """Have the thread do something, in the order of the calls.
 
@@ -224,10 +225,11 @@ class DiskStore:
             done: called with what `act` returned, or None and the error.
             size_bytes: what it holds in memory until then.
             upload: what it is a part of; after an error, all further parts fail, too.
-            is_waited_for: `done` is called once what was done is durable.
+            counts_when: `done` is called once what was done is durable: that is waited for, or
+                may take `FLUSH_S`.
         """
         self._queued_bytes += size_bytes
-        self._queue.put(_Request(act, done, size_bytes, upload, is_waited_for))
+        self._queue.put(_Request(act, done, size_bytes, upload, counts_when))
 
     def _finish(self, requests: Sequence[_Request]) -> None:
         """They count now, or have failed."""
@@ -266,6 +268,7 @@ class _Worker:
         self._finished = finished
         self._upkeep = upkeep
         self._sync = sync
+        self._uncounted: list[_Request] = []  # to be told once they were synced
         self._unsynced_bytes = 0
         self._flush_at_s = math.inf  # what nobody waits for counts by then
 
@@ -285,10 +288,13 @@ class _Worker:
                 is_over = request is None
             except Empty:
                 pass
-            if self._must_flush(requests):
-                self._flush([one for one in requests if one.is_waited_for])
-            if requests:
-                self._finished(requests)
+            self._uncounted += [one for one in requests if one.counts_when is not None]
+            told = [one for one in requests if one.counts_when is None]
+            if self._must_flush(requests, is_over=is_over):
+                self._flush()
+                told, self._uncounted = [*told, *self._uncounted], []
+            if told:
+                self._finished(told)
             if not self._upkeep.due_in_s():
                 self._upkeep.step()
         self._upkeep.close()
@@ -309,18 +315,19 @@ class _Worker:
             if upload is not None:
                 upload.lost = error
 
-    def _must_flush(self, requests: Sequence[_Request]) -> bool:
+    def _must_flush(self, requests: Sequence[_Request], *, is_over: bool) -> bool:
         return (
             self._unsynced_bytes > (0 if self._sync is Sync.ALWAYS else UNSYNCED_BYTES)
-            or any(one.is_waited_for for one in requests)
+            or any(one.counts_when == "now" for one in requests)
             or time.monotonic() >= self._flush_at_s
+            or (is_over and bool(self._uncounted))
         )
 
-    def _flush(self, waiting: Sequence[_Request]) -> None:
+    def _flush(self) -> None:
         try:
             self._engine.flush(sync=self._sync is not Sync.NONE)
         except OSError as error:
-            for request in waiting:
+            for request in self._uncounted:
                 request.error = request.error or error
         self._unsynced_bytes = 0
         self._flush_at_s = math.inf

@@ -104,7 +104,7 @@ class DiskUpload:
             if error is None:
                 self.source.let_go()
 
-        self._store.put(act, committed, upload=self, is_waited_for=True)
+        self._store.put(act, committed, upload=self, counts_when="now")
 
     def abandon(self) -> None:
         """It won't become complete: what was stored of it is garbage."""

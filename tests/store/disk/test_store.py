@@ -106,11 +106,18 @@ async def put(store: DiskStore, key: str, content: bytes) -> None:
     await commit(upload, len(content))
 
 
-async def delete(store: DiskStore, key: str) -> None:
-    """Wait until a name is gone."""
+async def delete(store: DiskStore, key: str, *, is_urgent: bool = True) -> DiskError | None:
+    """Wait until a name is gone; or why it isn't."""
     done = trio.Event()
-    store.delete(key, lambda _: done.set())
+    errors: list[DiskError | None] = []
+
+    def tell(error: DiskError | None) -> None:
+        errors.append(error)
+        done.set()
+
+    store.delete(key, tell, is_urgent=is_urgent)
     await done.wait()
+    return errors[0]
 
 
 async def contents(folder: Path) -> dict[str, bytes | None]:
@@ -272,3 +279,37 @@ async def test_what_was_deleted_is_read_to_its_end_by_who_holds_it(tmp_path: Pat
         source.let_go()
         with pytest.raises(DamagedError, match="no volume has it any more"):
             source.hold()
+
+
+async def test_what_went_with_its_file_is_still_checked_by_who_holds_it(tmp_path: Path) -> None:
+    data = DataDir(tmp_path)
+    store = DiskStore(Engine(data, Files(), own_after_bytes=10))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(store.run)
+        upload = store.begin("/a")
+        for run in (b"0123456789", b"in a file of its own"):
+            await upload.append([run])
+        await commit(upload, 30)
+        source = store.source("/a", upload.generation)
+        source.hold()
+        await delete(store, "/a")
+        found = await source.range(10, 100)
+        assert os.pread(found.fd, found.size, found.position) == b"in a file of its own"
+        source.let_go()
+        nursery.cancel_scope.cancel()
+    store.engine.close()
+    data.close()
+
+
+async def test_what_goes_without_haste_is_told_when_it_is_gone(tmp_path: Path) -> None:
+    files = GatedFiles()
+    async with opened(tmp_path, files) as store:
+        await put(store, "/a", b"one")
+        files.sync_error = OSError(errno.EIO, "no")
+        assert isinstance(await delete(store, "/a", is_urgent=False), DiskError)
+        assert store.stored("/a") is not None
+        assert await delete(store, "/a", is_urgent=False) is None
+        assert store.stored("/a") is None
+        await put(store, "/b", b"two")
+        store.delete("/b", lambda _: None, is_urgent=False)
+    assert not await contents(tmp_path)
