@@ -14,7 +14,8 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     admin/         the operator's: metrics, health, events
     server/        listeners, admission, the connection task, deadlines, drain: runs any handlers
     live/          the ring's async face: pump, edge, trio.Event hand-off
-    store/         what keeps complete generations: memory; disk, not yet used by an origin
+    testing/       doubles for tests that users may use, too: a store in memory, one that fails
+    store/         what keeps complete generations: memory, disk
     wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
     objects/       the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
     auth/          tokens, signed URLs: who may do what                                      }

@@ -21,13 +21,11 @@ class FileRange(NamedTuple):
 
 
 class Source(Protocol):
-    """Payload of one generation that lies elsewhere.
+    """Payload of one generation that lies elsewhere."""
 
-    Attributes:
-        is_committed: all of it does, for good: nobody needs what is in memory.
-    """
-
-    is_committed: bool
+    @property
+    def is_committed(self) -> bool:
+        """All of it does, for good: nobody needs what is in memory."""
 
     def hold(self) -> None:
         """It is read from now on: what it has stays, whatever becomes of the object.
