@@ -173,9 +173,9 @@ class Reader:
                 pieces += ring.pieces(at, edge, limit_bytes)
             if not pieces:
                 return
+            stops = ring.stops(at.index)  # now: the window may go on while this waits
             if limit_bytes == GATHER_BYTES:  # not the first
                 await trio.lowlevel.checkpoint()
-            stops = ring.stops(at.index)  # now: the window may go on while this waits
             at.advance(stops, self._without_head(await self._outlet.send_some(pieces)))
             limit_bytes = GATHER_BYTES
 

@@ -23,7 +23,7 @@ START_S = 60.0
 STOP_S = 30.0
 PATTERN_BYTES = 65_537
 """A prime: no run, page or window of bytes can take another one's place unseen."""
-LISTENING = re.compile(rb"listening on http://127\.0\.0\.1:(\d+)\n")
+LISTENING = re.compile(rb"listening on https?://127\.0\.0\.1:(\d+)\n")
 
 
 @dataclass(frozen=True, slots=True)
