@@ -140,8 +140,9 @@ class Writing:
         if cause is Abort.IDLE:
             connection.protocol.close_after()
             if policy.on_idle == "complete" and connection.protocol.lacks_only_last_chunk:
-                cause = None
-                self._catalog.metrics.completed_idle += 1
+                await upload.hand_over(is_whole=True)
+                cause = upload.generation.abort
+                self._catalog.metrics.completed_idle += cause is None
         entry = self._catalog.namespace.entry(upload.generation.key)
         if cause is None and self._condition_fails(
             exchange.request.fields, entry.complete if entry else None

@@ -76,6 +76,8 @@ class Incoming(Protocol):
     async def append(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         """Hand the next run over; waits only while too much waits to be written.
 
+        Of an upload that was given up, even while this waited, it is thrown away.
+
         Args:
             pieces: 1 byte to 1 MiB together; not changed any more.
         Cancellation: it was not handed over.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -108,5 +109,7 @@ class DiskUpload:
 
     def abandon(self) -> None:
         """It won't become complete: what was stored of it is garbage."""
+        # Its writer may hear of it only after it has handed more over: that must not be written.
+        self.lost = self.lost or OSError(errno.ECANCELED, "the upload was given up")
         self._store.put(lambda engine: engine.abandon(self.generation), lambda *_: None)
         self.source.let_go()
