@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from chunkstore.errors import CapacityError, DiskError, DiskFullError
+from chunkstore.errors import CapacityError, DamagedError, DiskError, DiskFullError
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.space import Space
 from chunkstore.objects import Abort, Facts, Generation, State, etag_of, expires_of
 from chunkstore.policy import PolicyTable
 from chunkstore.ring import Ring
-from chunkstore.store import Incoming, Store
+from chunkstore.store import WARM_BYTES, Incoming, Store
 
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Catalog
@@ -194,7 +194,8 @@ class Shelf:
         return generation
 
     def warmed(self, generation: Generation) -> None:
-        """As `Backing.warmed`."""
+        """As `Backing.warmed`; others are cooled for it where memory is short."""
+        self._has_room(WARM_BYTES)  # what little it takes is charged in any case
         self.store.charge(generation)
         self.store.keep(generation)
         if generation.expires_at_s is not None:
@@ -239,22 +240,32 @@ class Shelf:
             self.store.touch(generation)
 
     async def fill(self, generation: Generation) -> None:
-        """Have the bytes of a small object in memory.
+        """Have the bytes of a small object in memory, if there is room for them.
 
-        Raises: as `Source.hold` and `Source.read`.
+        Args:
+            generation: it has a reader, so that it stays what its name has in memory.
+        Raises: as `Source.read`.
         Cancellation: nothing remains.
         """
         ring, source = generation.ring, generation.source
         if source is None or not ring.base or ring.size_bytes > KEPT_BYTES:
             return
-        source.hold()
-        try:
-            payload = await source.read()
-        finally:
-            source.let_go()
-        if ring.base and generation.state is State.COMPLETE:  # nobody else did it meanwhile
+        assert generation.readers
+        payload = await source.read()
+        if len(payload) != ring.size_bytes:
+            raise DamagedError(generation.key, "bytes of it are missing")
+        # Perhaps somebody else did it meanwhile.
+        if ring.base and generation.state is State.COMPLETE and self._has_room(len(payload)):
             ring.fill(payload)
             self.store.charge(generation)
+
+    def _has_room(self, needed_bytes: int) -> bool:
+        """Whether memory takes so much more, once what nobody reads has made room."""
+        try:
+            self._catalog.make_room(needed_bytes)
+        except CapacityError:
+            return False
+        return True
 
     # --- going away ----------------------------------------------------------------------------
 

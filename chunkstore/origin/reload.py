@@ -11,7 +11,7 @@ from collections import OrderedDict
 from urllib.parse import parse_qsl
 
 from chunkstore.errors import PathError
-from chunkstore.live import Catalog
+from chunkstore.live import Catalog, Visit
 from chunkstore.objects import Generation
 from chunkstore.paths import parse_key
 from chunkstore.playlist import PLAYLIST_BYTES, MediaPlaylist, parse_playlist
@@ -54,8 +54,9 @@ class BlockingReload:
         except PathError:
             return True  # refused by whoever answers
         generation = self._catalog.namespace.visible(key)
-        if generation is not None:
-            await self._catalog.fill(generation)
+        if generation is not None and not generation.is_open:
+            with Visit(self._catalog, generation):
+                await self._catalog.fill(generation)
         playlist = self._blocking(generation)
         if playlist is None:
             return True
@@ -96,7 +97,9 @@ class BlockingReload:
             return None
         if generation.id not in self._memo:
             size = generation.ring.size_bytes
-            is_short = size <= PLAYLIST_BYTES and not generation.ring.base
+            is_short = size <= PLAYLIST_BYTES
+            if is_short and generation.ring.base:
+                return None  # memory has no room for it: nothing is known
             data = b"".join(generation.ring.views(0, size)) if is_short else b""
             self._memo[generation.id] = parse_playlist(data)
             if len(self._memo) > MEMO_COUNT:

@@ -8,6 +8,6 @@ disk/        append-only volumes with an index that is a cache of them; imported
 from __future__ import annotations
 
 from chunkstore.store.contract import Incoming, OnDone, Room, Store, StoredObject
-from chunkstore.store.memory import MemoryStore
+from chunkstore.store.memory import WARM_BYTES, MemoryStore
 
-__all__ = ["Incoming", "MemoryStore", "OnDone", "Room", "Store", "StoredObject"]
+__all__ = ["WARM_BYTES", "Incoming", "MemoryStore", "OnDone", "Room", "Store", "StoredObject"]

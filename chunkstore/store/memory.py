@@ -15,7 +15,7 @@ from heapq import heapify, heappop, heappush
 from chunkstore.errors import CapacityError
 from chunkstore.objects import Generation
 
-__all__ = ["MemoryStore"]
+__all__ = ["WARM_BYTES", "MemoryStore"]
 
 SMALL_BYTES = 64 * 1024
 """Objects up to this size go last: an init segment must not fall to a flood of media."""
