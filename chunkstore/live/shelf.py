@@ -146,12 +146,13 @@ class Shelf:
         evictable: list[tuple[float, str, int]] = []
         may_evict = any(row.sets.get("evict") for row in self._policies.rows)
         for key, number, facts in self._disk.objects():
-            expires_s = expires_of(facts)
-            if expires_s != math.inf:
-                self.store.expire_at(clock_s + max(0.0, expires_s - now_s), number, key)
-            if may_evict and self._policies.for_key(key).evict:
-                evictable.append((Facts.decode(facts).modified_s, key, number))
-            yield key
+            left_s = expires_of(facts) - now_s
+            if left_s != math.inf:
+                self.store.expire_at(clock_s + max(0.0, left_s), number, key)
+            if left_s > 0:
+                if may_evict and self._policies.for_key(key).evict:
+                    evictable.append((Facts.decode(facts).modified_s, key, number))
+                yield key
         for _, key, number in sorted(evictable):
             self.space.add(key, number)
 
@@ -218,7 +219,7 @@ class Shelf:
             self.settle(generation)
             if generation.policy.evict:
                 self.space.add(generation.key, generation.id)
-                self.space.tidy()
+            self.space.tidy()
 
     def settle(self, generation: Generation) -> None:
         """Let go of the bytes of a large object that are on disk, if nobody reads them here."""
@@ -307,7 +308,16 @@ class Shelf:
             self._disk.delete(key, dropped, is_urgent=False)
 
     def _restore(self, key: str) -> None:
-        """Show what is stored under a name, if that has nothing complete."""
-        if self._disk.stored(key) is not None:
+        """Show what is stored under a name, if nothing else is, until its time is over."""
+        stored = self._disk.stored(key)
+        if stored is None:
+            return
+        left_s = expires_of(stored.facts) - time.time()
+        if left_s != math.inf:
+            deadline_s = trio.current_time() + max(0.0, left_s)
+            self._catalog.expire_at(deadline_s, stored.generation, key)
+        if left_s > 0:
             self._catalog.namespace.restore(key)
             self._catalog.holds.changed(key)
+            if self._policies.for_key(key).evict:
+                self.space.add(key, stored.generation)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import math
 import threading
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +19,7 @@ from trio.testing import wait_all_tasks_blocked
 from chunkstore.errors import CapacityError
 from chunkstore.policy import Policy
 from chunkstore.store.disk import DataDir, DiskStore, Engine, Files
+from chunkstore.store.disk.files import Buffer
 from chunkstore.wire import Data
 from tests.origin.drive import Site
 
@@ -36,7 +41,7 @@ async def opened(
     with trio.fail_after(DEADLINE_S):
         async with trio.open_nursery() as nursery:
             disk = DiskStore(engine, limit_bytes=limit_bytes)
-            yield await Site.open(nursery, disk=disk, **changes)
+            yield await Site.open(nursery, disk=disk, data=str(folder), **changes)
             nursery.cancel_scope.cancel()
     engine.close()
     data.close()
@@ -146,3 +151,109 @@ async def test_a_small_object_that_lacks_bytes_is_told_as_damaged(tmp_path: Path
         assert (await site.get("/a")).status == 500
         assert site.origin.metrics.reads_failed == 1
         assert (await site.get("/b")).status == 200
+
+
+class FailingFiles(Files):
+    """A disk that syncs when its gate is open, and fails to write when told to."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.gate.set()
+        self.fails = False
+
+    def sync(self, fd: int) -> None:
+        assert self.gate.wait(DEADLINE_S)
+        super().sync(fd)
+
+    def write(self, fd: int, pieces: Sequence[Buffer], position: int) -> None:
+        if self.fails:
+            raise OSError(errno.EIO, "Input/output error")
+        super().write(fd, pieces, position)
+
+
+def go_on(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Unix time goes on by so much."""
+    later = SimpleNamespace(time=lambda: time.time() + seconds)
+    monkeypatch.setattr("chunkstore.live.shelf.time", later)
+
+
+EVICT = {"match": "/evict/*", "evict": True}
+
+
+async def test_commits_that_are_told_together_evict_once(tmp_path: Path) -> None:
+    files = FailingFiles()
+    async with opened(tmp_path, files, limit_bytes=60 * MIB, policies=[EVICT]) as site:
+        for number in range(38):  # 0.65 of 60 are 39
+            assert (await site.put(f"/evict/{number}", bytes(MIB))).status == 201
+        files.gate.clear()
+        clients = [site.connect() for _ in range(8)]
+        for number, client in enumerate(clients):
+            await client.request("PUT", f"/evict/new{number}", body=bytes(MIB))
+        await wait_all_tasks_blocked()
+        files.gate.set()
+        for client in clients:
+            assert (await client.read("PUT")).status == 201
+        assert 7 <= site.origin.metrics.evicted <= 9
+        assert len(await site.list("/evict/new")) == 8
+
+
+async def test_what_may_go_goes_when_a_start_finds_too_much(tmp_path: Path) -> None:
+    async with opened(tmp_path, policies=[EVICT]) as site:
+        for number in range(10):
+            assert (await site.put(f"/evict/{number}", bytes(MIB))).status == 201
+        assert (await site.put("/stay", bytes(MIB))).status == 201
+    async with opened(tmp_path, limit_bytes=9 * MIB, policies=[EVICT]) as site:
+        assert (await site.put("/new", bytes(MIB))).status == 507
+        names = await site.list()
+        assert "/stay" in names
+        assert 3 <= len(names) <= 6
+
+
+async def test_what_stays_makes_what_may_go_leave(tmp_path: Path) -> None:
+    async with opened(tmp_path, limit_bytes=16 * MIB, policies=[EVICT]) as site:
+        for number in range(10):
+            assert (await site.put(f"/evict/{number}", bytes(MIB))).status == 201
+        assert (await site.put("/stay", bytes(2 * MIB))).status == 201
+        assert site.origin.metrics.evicted == 2
+
+
+async def test_a_start_shows_nothing_whose_time_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path, ttl_s=60) as site:
+        assert (await site.put("/a", b"x")).status == 201
+    go_on(monkeypatch, 61)
+    async with opened(tmp_path) as site:
+        shelf = site.origin.catalog.shelf
+        assert shelf is not None
+        assert not list(shelf.load())
+        await wait_all_tasks_blocked()
+    go_on(monkeypatch, 0)
+    async with opened(tmp_path) as site:
+        assert not await site.list()
+
+
+async def test_what_expired_does_not_come_back_when_an_overwrite_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = FailingFiles()
+    async with opened(tmp_path, files, ttl_s=60) as site:
+        assert (await site.put("/a", b"old")).status == 201
+        files.fails = True
+        assert (await site.put("/a", b"new")).status == 500
+        assert (await site.get("/a")).body == b"old"
+        go_on(monkeypatch, 61)
+        assert (await site.put("/a", b"new")).status == 500
+        assert (await site.get("/a")).status == 404
+        files.fails = False
+
+
+async def test_what_a_failed_delete_left_still_expires(tmp_path: Path) -> None:
+    files = FailingFiles()
+    async with opened(tmp_path, files, ttl_s=60) as site:
+        assert (await site.put("/a", b"x")).status == 201
+        files.fails = True
+        assert (await site.ask("DELETE", "/a")).status == 500
+        files.fails = False
+        due = site.origin.catalog.store.expired(math.inf)
+        assert [name for name, _ in due] == ["/a"]
