@@ -154,7 +154,7 @@ class _FaultySource:
     def let_go(self) -> None:
         self._source.let_go()
 
-    async def range(self, offset: int, limit_bytes: int) -> FileRange:
+    async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes:
         self._store.before("range", self._key)
         return await self._source.range(offset, limit_bytes)
 

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
+from operator import attrgetter
 from typing import TypeVar
 
 import trio
@@ -46,7 +47,6 @@ class DiskSource:
         "_engine",
         "_extents",
         "_holds",
-        "_offsets",
         "_threads",
         "_volumes",
         "generation",
@@ -65,8 +65,7 @@ class DiskSource:
     ) -> None:
         self._engine = engine
         self._threads = threads
-        self._extents: list[Extent] = []
-        self._offsets: list[int] = []
+        self._extents: Sequence[Extent] = []
         self._volumes: dict[int, Volume] = {}
         self._holds = 0
         self.key = key
@@ -79,8 +78,8 @@ class DiskSource:
             return
         if volume.number not in self._volumes and volume.hold():
             self._volumes[volume.number] = volume
+        assert isinstance(self._extents, list)  # of an upload
         self._extents.append(extent)
-        self._offsets.append(extent.offset)
 
     def hold(self) -> None:
         """As `Source.hold`."""
@@ -91,8 +90,7 @@ class DiskSource:
                 raise DiskError(str(error)) from error
             if located is None:
                 raise DamagedError(self.key, "no volume has it any more")
-            self._extents, self._volumes = list(located.extents), located.volumes
-            self._offsets = [extent.offset for extent in self._extents]
+            self._extents, self._volumes = located.extents, located.volumes
         self._holds += 1
 
     def let_go(self) -> None:
@@ -101,7 +99,7 @@ class DiskSource:
         if not self._holds:
             for volume in self._volumes.values():
                 volume.close()
-            self._extents, self._offsets, self._volumes = [], [], {}
+            self._extents, self._volumes = [], {}
 
     async def range(self, offset: int, limit_bytes: int) -> FileRange:
         """As `Source.range`; within one run."""
@@ -128,7 +126,7 @@ class DiskSource:
         return self._engine.verify(self.key, extent, volume)
 
     def _extent_at(self, offset: int) -> Extent:
-        index = bisect_right(self._offsets, offset) - 1
+        index = bisect_right(self._extents, offset, key=attrgetter("offset")) - 1
         if index >= 0:
             extent = self._extents[index]
             if offset < extent.offset + extent.size_bytes and extent.volume in self._volumes:

@@ -30,8 +30,9 @@ QUEUE_BYTES = 32 << 20
 """So much may wait for the disk; then uploads wait, too."""
 UNSYNCED_BYTES = 8 << 20
 """So much is synced though nobody waits for it: a commit must not find seconds of work."""
-FLUSH_S = 1.0
-"""What nobody waits for is made durable after so long: expiries, runs."""
+FLUSH_S = 5.0
+"""What nobody waits for is made durable after so long: expiries, runs; and all of it, where the
+disk is never waited for."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 When: TypeAlias = Literal["now", "soon"]
@@ -153,7 +154,7 @@ class DiskStore:
         """Take away all that was committed under `key`.
 
         Args:
-            is_urgent: false: it may take a second.
+            is_urgent: false: it may take `FLUSH_S`.
             on_done: called once it is gone, whatever happens from then on; or with the error, and
                 nothing changed: DiskFullError, or it failed.
         """
@@ -324,10 +325,12 @@ class _Worker:
         )
 
     def _flush(self) -> None:
+        is_due = time.monotonic() >= self._flush_at_s
         try:
-            self._engine.flush(sync=self._sync is not Sync.NONE)
+            self._engine.flush(sync=is_due or self._sync is not Sync.NONE)
         except OSError as error:
             for request in self._uncounted:
                 request.error = request.error or error
         self._unsynced_bytes = 0
-        self._flush_at_s = math.inf
+        if is_due or self._sync is not Sync.NONE:
+            self._flush_at_s = math.inf
