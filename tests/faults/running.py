@@ -13,7 +13,7 @@ from random import Random
 
 import trio
 
-from chunkstore.client import Client, Url
+from chunkstore.client import Client, Timeouts, Url
 
 __all__ = ["Body", "Running", "reading", "serving"]
 
@@ -60,9 +60,10 @@ class Running:
     said: bytearray
     is_killed: bool = False
 
-    def client(self) -> Client:
-        """A client of it."""
-        return Client(Url("http", "127.0.0.1", self.port, "/"))
+    def client(self, *, stall_s: float = 30.0) -> Client:
+        """A client of it, which waits so long for an answer."""
+        url = Url("http", "127.0.0.1", self.port, "/")
+        return Client(url, timeouts=Timeouts(stall_s=stall_s))
 
     def kill(self) -> None:
         """SIGKILL: nothing of it runs any more, whatever it was at."""

@@ -165,9 +165,10 @@ async def test_an_object_larger_than_memory_passes_through_a_window(tmp_path: Pa
     config.write_text(SETTINGS)
     with tempfile.TemporaryDirectory(dir=tmp_path) as folder, trio.fail_after(TEST_S):
         async with serving(Path(folder), "--config", str(config)) as server:
-            reads = [partial(one.read, content, server.client()) for one in readers(SIZE_BYTES)]
+            patient = partial(server.client, stall_s=TEST_S)
+            reads = [partial(one.read, content, patient()) for one in readers(SIZE_BYTES)]
             old = partial(read_as_of_old, content, server.port)
-            await move(content, server.client(), [*reads, old])
+            await move(content, patient(), [*reads, old])
             peak = peak_bytes(server.process.pid)
     print(f"{SIZE_BYTES // MIB} MiB and 10 readers: {peak / MIB:.0f} MiB resident at most")
     assert peak <= MEMORY_BYTES + BEYOND_BYTES
