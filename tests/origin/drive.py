@@ -13,9 +13,11 @@ from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_task
 
 from chunkstore.auth import parse_token
 from chunkstore.config import Settings
+from chunkstore.objects.namespace import _COLD
 from chunkstore.origin import Origin
 from chunkstore.policy import parse_row
 from chunkstore.server import Log, StreamTransport
+from chunkstore.store import Store
 
 __all__ = [
     "GUARD_S",
@@ -33,6 +35,10 @@ GUARD_S = 600.0
 """No test waits longer for an answer, by the clock that the test runs on."""
 WALL_S = 1_800_000_000.0
 """Unix time when a site opens."""
+
+
+make_store: Callable[[], Store | None] = lambda: None  # noqa: E731 - the fixture `behind` sets it
+"""What a site has behind it, if it isn't told: `None` for memory alone."""
 
 
 def frame(data: bytes) -> bytes:
@@ -250,7 +256,7 @@ class Site:
         Its credentials expire by the test's clock, which begins at `WALL_S`.
         """
         sign_keys, log = changes.pop("sign_keys", ()), changes.pop("log", Log("off"))
-        disk = changes.pop("disk", None)
+        disk = changes.pop("disk", None) or make_store()
         began_s = trio.current_time()
         origin = Origin(
             make_settings(**changes),
@@ -320,7 +326,8 @@ class Site:
         assert not catalog.holds.waiter_count
         assert not catalog.holds._held
         assert not catalog._broadcasts
-        stored = [entry.complete for entry in catalog.namespace._entries.values()]
+        entries = catalog.namespace._entries.values()
+        stored = [entry.complete for entry in entries if entry is not _COLD]
         assert all(one is not None and not one.readers and not one.watchers for one in stored)
         assert catalog.store.used_bytes == sum(one.ring.charge_bytes() for one in stored if one)
 

@@ -17,6 +17,7 @@ from chunkstore.config import parse_listen
 from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log, bind
 from chunkstore.server.connection import PIPELINED_BYTES
+from tests.origin import drive
 from tests.origin.drive import Answer, Client, Site, Upload, make_settings
 
 # A deadline, so that what hangs fails; nothing here is measured.
@@ -81,7 +82,7 @@ async def listening(**changes: object) -> AsyncIterator[SocketSite]:
         backlog=settings.backlog,
         send_buffer_bytes=settings.send_buffer_bytes,
     )
-    origin = Origin(settings, Log("off"))
+    origin = Origin(settings, Log("off"), disk=drive.make_store())
     async with trio.open_nursery() as nursery:
         await nursery.start(origin.run, (listener,))
         site = SocketSite(origin, nursery, listener)
