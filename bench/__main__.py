@@ -71,6 +71,11 @@ QUESTIONS: dict[str, tuple[str, str | None, str]] = {
     "scale": ("scale", "--runs 1 --seconds 2", "--runs 3"),
     "small": ("fanout --shape 8x64", "--runs 1 --seconds 3", "--runs 3 --seconds 6 --peers all"),
     "listing": ("listing", "--keys 30000 --windows 4", ""),
+    "disk": (
+        "disk",
+        "--runs 1 --seconds 2 --turns 5 --keys 50000 --windows 4",
+        "--runs 3",
+    ),
     "watch": ("watch", None, ""),
     "glass": ("glass", "--seconds 5 --settle 5", "--readers 500"),
     "tight": ("glass --target 0.12", None, ""),

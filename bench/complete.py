@@ -18,7 +18,7 @@ from bench.contest import Results, add_peers_flag, contestants, turns
 from bench.harness import Parser, Result, Server, generate, main, open_results
 from bench.outcome import Verdicts
 
-__all__ = ["SIZES", "measure"]
+__all__ = ["SIZES", "fill", "read"]
 
 SIZES = {"1KiB": (1 << 10, 10_000), "64KiB": (1 << 16, 1000), "8MiB": (8 << 20, 32)}
 """Name -> bytes of an object, and how many there are."""
@@ -26,16 +26,33 @@ _ASKED_US = {"1KiB": 90.0, "64KiB": 60.0}
 _HYPERCORN_RATIO = 4.0
 _NGINX_RATIO = 1.6
 _CPU = "CPU us/request"
+_PATH = "/bench/%d"
 
 
-def measure(server: Server, case: str, seconds: float, connections: int) -> Result:
-    """One turn: fill, warm up, measure."""
-    size, count = SIZES[case]
-    fill: dict[str, int | str] = {"method": "PUT", "body": size, "connections": 4, "expect": 201}
-    keys: dict[str, int | str] = {"path": "/bench/%d", "count": count}
-    generate("reqgen", server, {**keys, **fill})
+def fill(server: Server, size_name: str) -> None:
+    """Put all objects of a size."""
+    size, count = SIZES[size_name]
+    puts: dict[str, int | str] = {"method": "PUT", "body": size, "connections": 4, "expect": 201}
+    generate("reqgen", server, {"path": _PATH, "count": count, **puts})
+
+
+def read(
+    server: Server,
+    size_name: str,
+    seconds: float,
+    connections: int,
+    *,
+    question: str = "complete",
+    case: str | None = None,
+) -> Result:
+    """One turn, behind `fill`: warm up, measure.
+
+    Args:
+        case: as the report names it; None: as the size.
+    """
+    size, count = SIZES[size_name]
     span_ms = round(seconds * 1000)
-    reads: dict[str, int | str] = {**keys, "connections": connections}
+    reads: dict[str, int | str] = {"path": _PATH, "count": count, "connections": connections}
     generate("reqgen", server, {**reads, "seconds_ms": min(500, span_ms)})
     done = generate("reqgen", server, {**reads, "seconds_ms": span_ms})
     report = done.report
@@ -53,7 +70,7 @@ def measure(server: Server, case: str, seconds: float, connections: int) -> Resu
         "requests/s": answers / report["seconds"],
         "RSS MiB": done.usage_at["end"].resident_bytes / 2**20,
     }
-    return Result("complete", case, server.name, figures, fault)
+    return Result(question, case or size_name, server.name, figures, fault)
 
 
 def _run() -> int:
@@ -73,7 +90,8 @@ def _run() -> int:
     verdicts = Verdicts()
     for case in cases:
         for _, server in turns(entered, args.runs, case):
-            results.add(measure(server, case, args.seconds, args.connections))
+            fill(server, case)
+            results.add(read(server, case, args.seconds, args.connections))
         _judge(verdicts, case, results.medians(case, _CPU))
     verdicts.add("every run valid " + "; ".join(results.faults), not results.faults)
     return verdicts.print(out, "complete")

@@ -30,9 +30,10 @@ from bench.harness import (
 )
 from bench.outcome import Verdicts
 
-__all__ = ["Side"]
+__all__ = ["WINDOW", "Side"]
 
-_WINDOW = 1000
+WINDOW = 1000
+"""Requests of a window."""
 _BODY_BYTES = 16
 _LIST_P99_MS = 2.0
 _COST_RATIO = 1.2
@@ -57,12 +58,13 @@ class Side:
             raise BenchError(f"{done.report['line_errors']} LISTs didn't have 100 lines")
         return done
 
-    def window(self, method: str) -> None:
-        """Adds the cost of a window of PUTs of new keys, or of DELETEs of the same."""
+    def window(self, method: str) -> Generated:
+        """A window of PUTs of new keys, or of DELETEs of the same; its cost is added."""
         done = self._send(
-            method, "/b/%a/%b-new", expect=201 if method == "PUT" else 200, requests=_WINDOW
+            method, "/b/%a/%b-new", expect=201 if method == "PUT" else 200, requests=WINDOW
         )
-        self.cpu_us.setdefault(method, []).append(done.cpu_s("start", "end") * 1e6 / _WINDOW)
+        self.cpu_us.setdefault(method, []).append(done.cpu_s("start", "end") * 1e6 / WINDOW)
+        return done
 
     def mean_us(self, method: str) -> float:
         """Server CPU per request over all windows, microseconds."""
@@ -88,7 +90,7 @@ class Side:
 
 @contextlib.contextmanager
 def _side(command: str | None, keys: int) -> Iterator[Side]:
-    env = {"CHUNKSTORE_MAX_OBJECTS": str(keys + 10 * _WINDOW), "CHUNKSTORE_MEMORY": "8GiB"}
+    env = {"CHUNKSTORE_MAX_OBJECTS": str(keys + 10 * WINDOW), "CHUNKSTORE_MEMORY": "8GiB"}
     with serve_ours(command, env) as server:
         yield Side(server, keys)
 
@@ -100,8 +102,8 @@ def _run() -> int:
     parser.add_argument("--lists", type=int, default=1000, help="default %(default)s")
     parser.add_argument("--windows", type=int, default=10, help="of each kind; default %(default)s")
     args = parser.parse_args()
-    if min(args.keys, args.few) < _WINDOW or args.keys % 100 or args.few % 100:
-        parser.error(f"key counts are multiples of 100, at least {_WINDOW}")
+    if min(args.keys, args.few) < WINDOW or args.keys % 100 or args.few % 100:
+        parser.error(f"key counts are multiples of 100, at least {WINDOW}")
     out = open_results(args.json)
     with contextlib.ExitStack() as stack:
         sizes = _sizes(args.few, args.keys)

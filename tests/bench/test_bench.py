@@ -219,6 +219,22 @@ def test_listing_finds_a_hundred_keys(tmp_path: Path) -> None:
     assert len(windows) == 2
 
 
+def test_disk_asks_all_its_parts(tmp_path: Path) -> None:
+    load = ("--writers", "2", "--readers", "8", "--seconds", "0.5", "--join", "0.2", "--runs", "1")
+    few = ("--turns", "1", "--keys", "2000", "--few", "1000", "--windows", "1", "--peers", "none")
+    results = run("disk", *load, *few, out=tmp_path / "out")["result"]
+    assert not any(result["fault"].startswith("failed") for result in results)
+    assert {result["question"] for result in results} == {"disk"}
+    assert [result["case"].partition(",")[0] for result in results] == [
+        *["live"] * 2,
+        *["64 uploads complete at once"] * 2,
+        *["64KiB"] * 3,
+        *["8MiB"] * 3,
+        *["2000 keys", "1000 keys", "2000 keys", "2000 keys"],
+    ]
+    assert all(value > 0 for result in results for value in result["figures"].values())
+
+
 @pytest.mark.parametrize(
     ("question", "flags", "cases"),
     [
