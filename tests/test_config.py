@@ -145,6 +145,7 @@ def test_variables_that_are_no_settings() -> None:
         ({"memory": "much"}, {}, None, "--memory: expected a size such as"),
         ({"memory": "0"}, {}, None, "--memory: expected 1 to 1024TiB, got 0"),
         ({"ttl": "0"}, {}, None, "--ttl: expected 1ms to 3650d, got 0s"),
+        ({"disk": "256MiB"}, {}, None, "disk: nothing could be stored: disk_reserve keeps"),
         ({"max_connections": "-1"}, {}, None, "--max-connections: expected 1 to 1000000, got -1"),
         ({"log": "xml"}, {}, None, "--log: expected one of auto, human, json, off, got 'xml'"),
         ({}, {"CHUNKSTORE_TTL": "soon"}, None, "CHUNKSTORE_TTL: expected a duration such as"),

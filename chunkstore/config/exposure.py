@@ -1,4 +1,4 @@
-"""What other machines could do with a server, held against what its settings say they may."""
+"""Settings that are right one by one, held against each other: what others could do above all."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from chunkstore.config.listen import parse_listen
 from chunkstore.errors import SettingsError
+from chunkstore.units import format_size
 
 if TYPE_CHECKING:
     from chunkstore.config.settings import Settings
@@ -14,7 +15,7 @@ __all__ = ["check_exposure"]
 
 
 def check_exposure(settings: Settings) -> None:
-    """Refuse settings that would let others do what nobody said they may.
+    """Refuse settings that would let others do what nobody said they may, or nobody anything.
 
     Raises:
         SettingsError: with the ways out.
@@ -36,6 +37,11 @@ def check_exposure(settings: Settings) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         missing = "tls_key" if settings.tls_key is None else "tls_cert"
         raise SettingsError(missing, "a certificate and its key go together, and one is missing")
+    if settings.disk_bytes is not None and settings.disk_bytes <= settings.disk_reserve_bytes:
+        reserve = format_size(settings.disk_reserve_bytes)
+        raise SettingsError(
+            "disk", f"nothing could be stored: disk_reserve keeps {reserve} of it free"
+        )
     can_read = settings.sign_key_file or any("GET" in token.rights for token in settings.tokens)
     if not settings.open_reads and not can_read:
         raise SettingsError(

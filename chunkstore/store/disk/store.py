@@ -30,7 +30,7 @@ QUEUE_BYTES = 32 << 20
 """So much may wait for the disk; then uploads wait, too."""
 UNSYNCED_BYTES = 8 << 20
 """So much is synced though nobody waits for it: a commit must not find seconds of work."""
-FLUSH_S = 5.0
+FLUSH_S = 1.0
 """What nobody waits for is made durable after so long: expiries, runs; and all of it, where the
 disk is never waited for."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -168,7 +168,7 @@ class DiskStore:
 
     def free_bytes(self) -> int:
         """What uploads may still take; below 0 they took of the reserve."""
-        return self._room() - self._reserve_bytes
+        return self._room() - self._reserve_bytes - self._queued_bytes
 
     @property
     def used_bytes(self) -> int:
@@ -190,7 +190,7 @@ class DiskStore:
 
     def capacity_bytes(self) -> int:
         """What volumes may take, all together."""
-        return self.engine.used_bytes + self.free_bytes()
+        return self.engine.used_bytes + self._room() - self._reserve_bytes
 
     def _room(self) -> int:
         try:

@@ -79,8 +79,8 @@ class Upkeep:
                     self._compaction = self._engine.compaction(number)
             elif self._compaction.step():
                 self._engine.flush()
-            else:
-                self._compaction = None
+            else:  # there may be more
+                self._compaction, wait_s = None, STEP_S
         except OSError as error:
             self._compaction, wait_s = None, RETRY_S
             self._note(f"compaction gave up, to try again: {error.strerror or error}")

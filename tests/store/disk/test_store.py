@@ -186,6 +186,21 @@ async def test_uploads_wait_while_too_much_waits_for_the_disk(tmp_path: Path) ->
         assert upload.written_bytes == upload.handed_bytes
 
 
+async def test_what_waits_for_the_disk_is_no_room_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = GatedFiles()
+    monkeypatch.setattr(files, "free_bytes", lambda _: 100 * MIB)
+    async with opened(tmp_path, files) as store, trio.open_nursery() as nursery:
+        files.shut()
+        nursery.start_soon(put, store, "/first", b"x")
+        await files.until_waiting()
+        before_bytes = store.free_bytes()
+        await store.begin("/a").append([bytes(MIB)])
+        assert store.free_bytes() == before_bytes - MIB
+        files.gate.set()
+
+
 @pytest.mark.parametrize(("code", "error"), [(errno.ENOSPC, DiskFullError), (errno.EIO, DiskError)])
 async def test_an_upload_that_lost_a_run_does_not_become_complete(
     code: int, error: type[Exception], tmp_path: Path
