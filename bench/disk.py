@@ -5,9 +5,9 @@ pair by pair. commits: 64 uploads of 64 KiB whose last chunks are sent at once; 
 and how many syncs the server made meanwhile, counted by strace in turns of their own; the floor is
 one write of all their bytes and one fdatasync. reads: complete GETs of what is in the page cache,
 of what was just written and after a start, 64 KiB beside the memory store, 8 MiB beside nginx.
-many: two data dirs, filled with few and with many small objects, without syncs; then what a start
-takes after SIGTERM and after SIGKILL, its RSS, the p99 of a LIST of a hundred, and between them
-windows of PUTs at both in turn, with syncs.
+many: two data dirs, made with few and with many small objects by the engine, without a server; then
+what a start takes after SIGTERM and after SIGKILL, its RSS, the p99 of a LIST of a hundred, and
+between them windows of PUTs to both in turn.
 
 Caveats: the disk is whatever lies under `--place`, and others may use it: the floor of the commits
 says what it was like. A virtual disk may call durable what a cache has. Else as for `fanout`,
