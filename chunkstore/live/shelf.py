@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from chunkstore.live.space import Space
 from chunkstore.objects import Abort, Facts, Generation, State, etag_of, expires_of
 from chunkstore.policy import PolicyTable
 from chunkstore.ring import Ring
-from chunkstore.store import WARM_BYTES, Incoming, Store
+from chunkstore.store import WARM_BYTES, Incoming, OnDone, Store
 
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Catalog
@@ -136,6 +137,7 @@ class Shelf:
         self._catalog = catalog
         self._policies = policies
         self.store = catalog.store
+        self._going: Counter[str] = Counter()  # names whose object is being taken away
 
     def load(self) -> Iterator[str]:
         """The names of what is stored; those whose time is over are taken away instead.
@@ -286,8 +288,7 @@ class Shelf:
                 self._restore(key)
             done.set()
 
-        self.space.drop(key)
-        self._disk.delete(key, deleted)
+        self._take_away(key, deleted)
         await done.wait()
         if failures:
             raise failures[0]
@@ -304,13 +305,23 @@ class Shelf:
 
         entry = self._catalog.namespace.entry(key)
         if entry is None or entry.complete is None:  # else what was there is replaced
-            self.space.drop(key)
-            self._disk.delete(key, dropped, is_urgent=False)
+            self._take_away(key, dropped, is_urgent=False)
+
+    def _take_away(self, key: str, on_done: OnDone, *, is_urgent: bool = True) -> None:
+        def done(error: DiskError | None) -> None:
+            self._going[key] -= 1
+            if not self._going[key]:
+                del self._going[key]
+            on_done(error)
+
+        self._going[key] += 1
+        self.space.drop(key)
+        self._disk.delete(key, done, is_urgent=is_urgent)
 
     def _restore(self, key: str) -> None:
-        """Show what is stored under a name, if nothing else is, until its time is over."""
+        """Show what is stored under a name until its time is over, unless something else is."""
         stored = self._disk.stored(key)
-        if stored is None:
+        if stored is None or self._going[key]:
             return
         left_s = expires_of(stored.facts) - time.time()
         if left_s != math.inf:
