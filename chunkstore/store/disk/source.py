@@ -73,11 +73,13 @@ class DiskSource:
         self.is_committed = is_committed
 
     def add(self, extent: Extent, volume: Volume) -> None:
-        """Another run of an upload was written."""
+        """Another run of an upload was written; the volume was held for this."""
+        if not self._holds or volume.number in self._volumes:
+            volume.close()
+        else:
+            self._volumes[volume.number] = volume
         if not self._holds:  # it was given up, and nobody reads it
             return
-        if volume.number not in self._volumes and volume.hold():
-            self._volumes[volume.number] = volume
         assert isinstance(self._extents, list)  # of an upload
         self._extents.append(extent)
 

@@ -11,6 +11,7 @@ from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Buffer
 from chunkstore.store.disk.source import DiskSource
 from chunkstore.store.disk.stored import Extent
+from chunkstore.store.disk.volume import Volume
 
 if TYPE_CHECKING:
     from chunkstore.store.disk.store import DiskStore
@@ -66,20 +67,25 @@ class DiskUpload:
         await self._store.wait_for_room(size)
         offset, self.handed_bytes = self.handed_bytes, self.handed_bytes + size
 
+        volume: Volume | None = None
+
         def act(engine: Engine) -> Extent:
-            return engine.append(self.generation, offset, pieces)
+            nonlocal volume
+            extent = engine.append(self.generation, offset, pieces)
+            volume = engine.volume(extent.volume)
+            assert volume is not None
+            volume.hold()  # now: before the loop hears of it compaction may have emptied it
+            return extent
 
-        self._store.put(act, self._appended, size_bytes=size, upload=self)
-
-    def _appended(self, extent: Extent | None, error: DiskError | None) -> None:
-        if extent is None:
-            self.error = self.error or error
-        else:
-            volume = self._store.engine.volume(extent.volume)
-            if volume is not None:  # else the upload has ended meanwhile
+        def appended(extent: Extent | None, error: DiskError | None) -> None:
+            if extent is None or volume is None:
+                self.error = self.error or error
+            else:
                 self.source.add(extent, volume)
-            self.written_bytes += extent.size_bytes
-        self.on_written()
+                self.written_bytes += extent.size_bytes
+            self.on_written()
+
+        self._store.put(act, appended, size_bytes=size, upload=self)
 
     def commit(
         self, size_bytes: int, facts: bytes, on_done: Callable[[DiskError | None], None]

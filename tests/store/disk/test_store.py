@@ -15,6 +15,7 @@ import trio.testing
 
 from chunkstore.errors import DamagedError, DiskError, DiskFullError
 from chunkstore.store.disk import DataDir, DiskStore, DiskUpload, Engine, Files
+from chunkstore.store.disk.engine import VOLUME_BYTES
 from chunkstore.store.disk.files import Buffer
 from chunkstore.store.disk.store import QUEUE_BYTES
 from tests.store.disk.load import content_of
@@ -59,10 +60,16 @@ class GatedFiles(Files):
 
 
 @asynccontextmanager
-async def opened(folder: Path, files: Files | None = None) -> AsyncIterator[DiskStore]:
+async def opened(
+    folder: Path,
+    files: Files | None = None,
+    *,
+    volume_bytes: int = VOLUME_BYTES,
+) -> AsyncIterator[DiskStore]:
     """A store at work."""
     data = DataDir(folder)
-    store = DiskStore(Engine(data, files or Files()))
+    engine = Engine(data, files or Files(), volume_bytes=volume_bytes)
+    store = DiskStore(engine)
     try:
         with trio.fail_after(DEADLINE_S):
             async with trio.open_nursery() as nursery:
@@ -328,3 +335,24 @@ async def test_what_goes_without_haste_is_told_when_it_is_gone(tmp_path: Path) -
         await put(store, "/b", b"two")
         store.delete("/b", lambda _: None, is_urgent=False)
     assert not await contents(tmp_path)
+
+
+async def test_a_run_that_is_moved_before_the_loop_hears_of_it(tmp_path: Path) -> None:
+    async with opened(tmp_path, volume_bytes=MIB + MIB // 2) as store:
+        upload, other = store.begin("/a"), store.begin("/b")
+        await upload.append([b"x" * MIB])
+        await other.append([bytes(MIB)])  # in the next volume
+
+        def compact(engine: Engine) -> None:
+            compaction = engine.compaction(1)
+            while compaction.step():
+                engine.flush()
+
+        compacted = trio.Event()
+        store.put(compact, lambda *_: compacted.set())
+        await compacted.wait()
+        assert store.engine.volume(1) is None
+        part = await upload.source.range(0, MIB)
+        assert os.pread(part.fd, part.size, part.position) == b"x" * MIB
+        upload.abandon()
+        other.abandon()
