@@ -28,6 +28,8 @@ __all__ = ["run"]
 
 SPARE_DESCRIPTORS = 64
 """Beside the connections: listeners, the event loop's own, the log."""
+FILES = 1024
+"""And of a data dir: one a volume, and one a large object that is being read."""
 MALLOC_MMAP_BYTES = 32 * 1024 * 1024
 """Smaller blocks come from the heap, where they are reused."""
 MALLOC_TRIM_BYTES = 64 * 1024 * 1024
@@ -55,12 +57,13 @@ def run(
     if settings.tls_cert is not None and settings.tls_key is not None:
         certificate = Certificate(settings.tls_cert, settings.tls_key)
     log = Log(settings.log)
-    wanted = settings.max_connections + SPARE_DESCRIPTORS
+    spare = SPARE_DESCRIPTORS if settings.data is None else SPARE_DESCRIPTORS + FILES
+    wanted = settings.max_connections + spare
     limit = _raise_descriptor_limit(wanted)
     if limit < wanted:  # at it, connections wait unanswered instead of being turned away
         log.note(
             f"the limit on open files is {limit}: enough for"
-            f" {max(0, limit - SPARE_DESCRIPTORS)} connections, not for max_connections"
+            f" {max(0, limit - spare)} connections, not for max_connections"
             f" ({settings.max_connections}); raise the limit, or lower max_connections"
         )
     with ExitStack() as stack:

@@ -7,6 +7,7 @@
     upload.py      the writer's side: takes bytes in and shows them
     takeover.py    readers of an upload that broke off go on in its retry
     holds.py       requests that wait for something to appear
+    spool.py       one upload's way to the store behind it
     shelf.py       the disk behind it: what goes there, and what comes back
     catalog.py     namespace + store + broadcasts: who reads, who waits, what goes
 

@@ -21,7 +21,7 @@ from chunkstore.ring import Position
 if TYPE_CHECKING:
     from chunkstore.live.pump import Pump
     from chunkstore.live.reader import Reader
-    from chunkstore.live.shelf import Spool
+    from chunkstore.live.spool import Spool
 
 __all__ = ["Broadcast"]
 

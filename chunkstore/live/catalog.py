@@ -13,7 +13,8 @@ from chunkstore.journal import Journal
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.holds import Holds
 from chunkstore.live.pump import Pump
-from chunkstore.live.shelf import Shelf, Spool
+from chunkstore.live.shelf import Shelf
+from chunkstore.live.spool import Spool
 from chunkstore.live.takeover import Takeovers
 from chunkstore.live.upload import Upload
 from chunkstore.metrics import Metrics
@@ -111,7 +112,10 @@ class Catalog:
             DamagedError: they are not where they were stored.
         """
         if generation.source is not None and not generation.readers:
-            generation.source.hold()
+            # A complete one that is all in memory stays so while it is read.
+            if generation.is_open or generation.ring.base:
+                generation.source.hold()
+                generation.is_held = True
         generation.readers += 1
         generation.readers_peak = max(generation.readers_peak, generation.readers)
 
@@ -126,8 +130,9 @@ class Catalog:
         generation.readers -= 1
         if generation.is_superseded and not generation.readers:
             generation.enter("abort")  # nobody has a claim any more
-        if generation.source is not None and not generation.readers:
+        if generation.source is not None and generation.is_held and not generation.readers:
             generation.source.let_go()
+            generation.is_held = False
         self._release_if_gone(generation)
         if self.shelf is not None:
             self.shelf.settle(generation)
@@ -290,9 +295,10 @@ class Catalog:
         if deadline_s < soonest:
             self._sooner.set()
 
-    def take_back(self, generation: Generation) -> None:
+    def take_back(self, generation: Generation, cause: Abort) -> None:
         """A complete generation could not be stored: it isn't there any more, if it still was."""
         self.namespace.take_back(generation)
+        self._broke_off(generation, cause)
         self._forget(generation)
         self.holds.changed(generation.key)
 
@@ -318,8 +324,15 @@ class Catalog:
         Raises:
             CapacityError: only open generations (or what may not be evicted) are left.
         """
-        for victim in self.store.victims(needed_bytes):
-            self._evict(victim)
+        try:
+            for victim in self.store.victims(needed_bytes):
+                self._evict(victim)
+        except CapacityError:
+            for broadcast in self._broadcasts.values():
+                if broadcast.spool is not None:
+                    broadcast.spool.shrink()
+            if self.store.is_short(needed_bytes):
+                raise
 
     def _evict(self, generation: Generation) -> None:
         if self.shelf is not None:
@@ -359,6 +372,8 @@ class Catalog:
                 self._expire_one(key, number, now)
                 if not count % 256:  # a million that expire at once must not stop the loop
                     await trio.lowlevel.checkpoint()
+                    if self.shelf is not None:
+                        await self.shelf.wait_for_drops()
             with trio.move_on_at(self.store.next_expiry_s() or math.inf):
                 await self._sooner.wait()
             self._sooner = trio.Event()

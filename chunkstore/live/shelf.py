@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from chunkstore.errors import CapacityError, DamagedError, DiskError, DiskFullError
-from chunkstore.live.broadcast import Broadcast
+from chunkstore.errors import CapacityError, DamagedError, DiskError
 from chunkstore.live.space import Space
 from chunkstore.objects import Abort, Facts, Generation, State, etag_of, expires_of
 from chunkstore.policy import PolicyTable
@@ -27,96 +26,15 @@ from chunkstore.store import WARM_BYTES, Incoming, OnDone, Store
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Catalog
 
-__all__ = ["Shelf", "Spool"]
+__all__ = ["Shelf"]
 
-RUN_BYTES = 1 << 20
-"""So much of an upload goes to disk at once."""
-WINDOW_BYTES = 8 << 20
-"""So much of an upload stays in memory behind its live edge."""
 KEPT_BYTES = 256 * 1024
 """Complete objects up to this size stay in memory, too, while there is room: playlists are looked
 into, and so little is sooner sent from there."""
+GOING_MAX = 1000
+"""More expire at once only as fast as they are taken away."""
 RETRY_S = 10.0
 """What couldn't be taken away for want of room is tried again after so long."""
-
-
-class Spool:
-    """One upload's way to disk.
-
-    Args:
-        shelf: where it goes.
-        broadcast: of its generation.
-        disk: the writer's side.
-    """
-
-    __slots__ = ("_broadcast", "_disk", "_done", "_shelf", "error")
-
-    def __init__(self, shelf: Shelf, broadcast: Broadcast, disk: Incoming) -> None:
-        self._shelf = shelf
-        self._broadcast = broadcast
-        self._disk = disk
-        disk.on_written = self.written
-        self._done = trio.Event()
-        self.error: DiskError | None = None
-
-    @property
-    def has_run(self) -> bool:
-        """There is enough to hand over."""
-        size_bytes = self._broadcast.generation.ring.size_bytes
-        return size_bytes - self._disk.handed_bytes >= RUN_BYTES
-
-    async def hand_over(self, *, is_whole: bool = False) -> None:
-        """Have whole runs written, or all there is; waits while too much waits for the disk.
-
-        Cancellation: the rest can be handed over later.
-        """
-        if not is_whole:  # its end may take of the reserve: the room was there when it began
-            try:
-                self._shelf.space.check(0)
-            except CapacityError as error:
-                self.error = self.error or DiskFullError(str(error))
-        ring, least = self._broadcast.generation.ring, 1 if is_whole else RUN_BYTES
-        while ring.size_bytes - (start := self._disk.handed_bytes) >= least:
-            await self._disk.append(ring.views(start, min(start + RUN_BYTES, ring.size_bytes)))
-
-    def written(self) -> None:
-        """More of it can be read from disk, or it never will be: let go of what left the window."""
-        generation = self._broadcast.generation
-        self.error = self.error or self._disk.error
-        if generation.is_open:
-            ring = generation.ring
-            behind = min(ring.size_bytes - WINDOW_BYTES, self._disk.written_bytes)
-            ring.trim(min(behind, self._broadcast.kept_from))
-            self._shelf.store.charge(generation)
-
-    def commit(self, facts: Facts) -> None:
-        """All of it was handed over, and it shows as complete: make that durable."""
-        size_bytes = self._broadcast.generation.ring.size_bytes
-        self._disk.commit(size_bytes, facts.encode(), self._committed)
-
-    def _committed(self, error: DiskError | None) -> None:
-        self.error = error
-        self._shelf.committed(self._broadcast.generation, error)
-        self._done.set()
-
-    def abandon(self) -> None:
-        """It won't become complete."""
-        self._disk.abandon()
-
-    async def stored(self) -> Abort | None:
-        """Wait until the commit is durable; or why it can't be, and was taken back.
-
-        Cancellation: it may yet become so.
-        """
-        await self._done.wait()
-        return self.cause
-
-    @property
-    def cause(self) -> Abort | None:
-        """Why it can't become complete; None so far."""
-        if self.error is None:
-            return None
-        return Abort.NO_SPACE if isinstance(self.error, DiskFullError) else Abort.DISK_FAILED
 
 
 class Shelf:
@@ -138,6 +56,7 @@ class Shelf:
         self._policies = policies
         self.store = catalog.store
         self._going: Counter[str] = Counter()  # names whose object is being taken away
+        self._fewer = trio.Event()
 
     def load(self) -> Iterator[str]:
         """The names of what is stored; those whose time is over are taken away instead.
@@ -210,11 +129,11 @@ class Shelf:
         """The disk's side of a new upload."""
         return self._disk.begin(key)
 
-    def committed(self, generation: Generation, error: DiskError | None) -> None:
+    def committed(self, generation: Generation, cause: Abort | None) -> None:
         """A commit that shows is durable now; or it can't be, and what was there before shows."""
         catalog = self._catalog
-        if error is not None:
-            catalog.take_back(generation)
+        if cause is not None:
+            catalog.take_back(generation, cause)
             self._restore(generation.key)
         elif generation.state is State.COMPLETE:
             catalog.keep(generation)
@@ -228,7 +147,8 @@ class Shelf:
         source, ring = generation.source, generation.ring
         if source is None or not source.is_committed or generation.state is not State.COMPLETE:
             return
-        if ring.size_bytes > KEPT_BYTES and not generation.readers:
+        is_known = generation.charged_bytes > 0  # else it was cooled while nobody read it
+        if ring.size_bytes > KEPT_BYTES and not generation.readers and is_known:
             ring.trim(ring.end)
             self.store.charge(generation)
 
@@ -312,11 +232,21 @@ class Shelf:
             self._going[key] -= 1
             if not self._going[key]:
                 del self._going[key]
+            self._fewer.set()
+            self._fewer = trio.Event()
             on_done(error)
 
         self._going[key] += 1
         self.space.drop(key)
         self._disk.delete(key, done, is_urgent=is_urgent)
+
+    async def wait_for_drops(self) -> None:
+        """Wait while very many are being taken away: uploads come behind them.
+
+        Cancellation: nothing remains.
+        """
+        while len(self._going) > GOING_MAX:
+            await self._fewer.wait()
 
     def _restore(self, key: str) -> None:
         """Show what is stored under a name until its time is over, unless something else is."""

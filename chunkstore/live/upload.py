@@ -136,6 +136,11 @@ class Upload:
         self.publish()
         return self._catalog.committed(self._broadcast)
 
+    @property
+    def cause(self) -> Abort | None:
+        """Why it can't be stored; None so far."""
+        return None if self._spool is None else self._spool.cause
+
     async def stored(self) -> Abort | None:
         """Wait until the commit is durable; or why it can't be, and was taken back.
 

@@ -84,6 +84,7 @@ class Generation:
         `created_s` and `modified_s` are Unix time.
         head: the response fields the origin made for it; they change only with `state`.
         charged_bytes: what the memory budget holds for it.
+        is_held: its source is, for its readers.
         source: has what the ring let go of; None: it lets go of nothing.
     """
 
@@ -97,6 +98,7 @@ class Generation:
         "folder",
         "head",
         "id",
+        "is_held",
         "key",
         "modified_s",
         "policy",
@@ -117,6 +119,7 @@ class Generation:
         self.policy = policy
         self.ring = Ring()
         self.source: Source | None = None
+        self.is_held = False
         self.folder = parent(key)
         self.content_type = "application/octet-stream"
         self.created_s = created_s

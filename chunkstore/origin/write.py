@@ -141,7 +141,7 @@ class Writing:
             connection.protocol.close_after()
             if policy.on_idle == "complete" and connection.protocol.lacks_only_last_chunk:
                 await upload.hand_over(is_whole=True)
-                cause = upload.generation.abort
+                cause = upload.generation.abort or upload.cause
                 self._catalog.metrics.completed_idle += cause is None
         entry = self._catalog.namespace.entry(upload.generation.key)
         if cause is None and self._condition_fails(
@@ -186,7 +186,7 @@ class Writing:
                 return Abort.WRITER_GONE
         connection.disarm()
         await upload.hand_over(is_whole=True)
-        return None
+        return upload.cause
 
     async def _created(self, exchange: Exchange, upload: Upload) -> Abort | None:
         """Complete it and answer, once that is durable; the cause if that can't be."""

@@ -185,7 +185,6 @@ async def test_somebody_else_fills_the_disk(disk: Path, size: int) -> None:
         pass
 
 
-@pytest.mark.xfail(reason="a start writes who holds the lock, and there is no room for that")
 async def test_a_start_on_a_disk_without_a_byte_left(disk: Path) -> None:
     desk = Desk()
     async with desk.at(disk) as (_, client):

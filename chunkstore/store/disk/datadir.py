@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
@@ -139,7 +140,8 @@ class DataDir:
             raise DataDirError(self._folder, f"in use by {holder}") from None
         if not is_reading:
             os.ftruncate(fd, 0)
-            os.pwrite(fd, b"process %d\n" % os.getpid(), 0)
+            with suppress(OSError):  # on a full disk others aren't told who has it
+                os.pwrite(fd, b"process %d\n" % os.getpid(), 0)
         return fd
 
     def _make(self) -> bytes:

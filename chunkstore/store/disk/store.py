@@ -30,6 +30,10 @@ QUEUE_BYTES = 32 << 20
 """So much may wait for the disk; then uploads wait, too."""
 UNSYNCED_BYTES = 8 << 20
 """So much is synced though nobody waits for it: a commit must not find seconds of work."""
+BATCH = 500
+"""So many are synced together at most: a commit doesn't wait for thousands behind it."""
+LOOK_S = 0.01
+"""So old may be what is known of the disk's room: each upload asks twice."""
 FLUSH_S = 1.0
 """What nobody waits for is made durable after so long: expiries, runs; and all of it, where the
 disk is never waited for."""
@@ -92,7 +96,12 @@ class DiskStore:
         self._reserve_bytes = reserve_bytes
         self._note = note
         self._scrub = engine.scrub(scrub_s, time.monotonic)
-        self._queue: SimpleQueue[_Request | None] = SimpleQueue()  # None: nothing comes behind it
+        self._queue: SimpleQueue[list[_Request] | None] = (
+            SimpleQueue()
+        )  # None: nothing comes behind it
+        self._asked: list[_Request] = []  # to be put there all at once
+        self._has_asked = trio.Event()
+        self._free_bytes, self._looked_s = 0, -math.inf
         self._queued_bytes = 0
         self._shrunk = trio.Event()
         self._threads = trio.CapacityLimiter(READ_THREADS)
@@ -110,17 +119,29 @@ class DiskStore:
         upkeep = Upkeep(self.engine, self._scrub, self._room, note, time.monotonic)
         worker = _Worker(self.engine, self._queue, finished, upkeep, self._sync)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._stop_when_cancelled)
+            nursery.start_soon(self._hand_over)
             task_status.started()
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(worker.work)
             nursery.cancel_scope.cancel()
 
-    async def _stop_when_cancelled(self) -> None:
+    async def _hand_over(self) -> None:
+        """Give the thread what is asked, once a turn of the loop: each time it wakes up costs.
+
+        When cancelled, the thread finishes what it has, and ends by itself.
+        """
         try:
-            await trio.sleep_forever()
+            while True:
+                await self._has_asked.wait()
+                self._has_asked = trio.Event()
+                self._pass_on()
         finally:
-            self._queue.put(None)  # the thread finishes what it has, and ends by itself
+            self._pass_on()
+            self._queue.put(None)
+
+    def _pass_on(self) -> None:
+        asked, self._asked = self._asked, []
+        self._queue.put(asked)
 
     @property
     def is_synced(self) -> bool:
@@ -193,13 +214,16 @@ class DiskStore:
         return self.engine.used_bytes + self._room() - self._reserve_bytes
 
     def _room(self) -> int:
-        try:
-            free_bytes = self.engine.free_bytes()
-        except OSError:  # it is gone: nothing can be written there
-            return 0
+        now_s = time.monotonic()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            try:
+                self._free_bytes = self.engine.free_bytes()
+            except OSError:  # it is gone: nothing can be written there
+                self._free_bytes = 0
         if self._limit_bytes is None:
-            return free_bytes
-        return min(free_bytes, self._limit_bytes - self.engine.used_bytes)
+            return self._free_bytes
+        return min(self._free_bytes, self._limit_bytes - self.engine.used_bytes)
 
     # --- the thread's work ---------------------------------------------------------------------
 
@@ -230,7 +254,8 @@ class DiskStore:
                 may take `FLUSH_S`.
         """
         self._queued_bytes += size_bytes
-        self._queue.put(_Request(act, done, size_bytes, upload, counts_when))
+        self._asked.append(_Request(act, done, size_bytes, upload, counts_when))
+        self._has_asked.set()
 
     def _finish(self, requests: Sequence[_Request]) -> None:
         """They count now, or have failed."""
@@ -259,7 +284,7 @@ class _Worker:
     def __init__(
         self,
         engine: Engine,
-        queue: SimpleQueue[_Request | None],
+        queue: SimpleQueue[list[_Request] | None],
         finished: Callable[[Sequence[_Request]], None],
         upkeep: Upkeep,
         sync: Sync,
@@ -279,14 +304,16 @@ class _Worker:
         while not is_over:
             requests: list[_Request] = []
             try:
-                request = self._queue.get(timeout=self._idle_s())
-                while request is not None:
-                    requests.append(request)
-                    self._act(request)
-                    if self._queue.empty() or self._unsynced_bytes > UNSYNCED_BYTES:
+                asked = self._queue.get(timeout=self._idle_s())
+                while asked is not None:
+                    for request in asked:
+                        self._act(request)
+                    requests += asked
+                    is_much = self._unsynced_bytes > UNSYNCED_BYTES or len(requests) >= BATCH
+                    if is_much or self._queue.empty():
                         break
-                    request = self._queue.get()
-                is_over = request is None
+                    asked = self._queue.get()
+                is_over = asked is None
             except Empty:
                 pass
             self._uncounted += [one for one in requests if one.counts_when is not None]

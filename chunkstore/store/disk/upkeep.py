@@ -71,22 +71,32 @@ class Upkeep:
         self._scrub.remember()
 
     def _compact(self) -> None:
-        wait_s = LOOK_S
         try:
-            if self._compaction is None:
-                number = self._engine.most_garbage(self._room())
-                if number is not None:
-                    self._compaction = self._engine.compaction(number)
-            elif self._compaction.step():
-                self._engine.flush()
-            else:  # there may be more
-                self._compaction, wait_s = None, STEP_S
+            wait_s = self._compact_a_step()
         except OSError as error:
             self._compaction, wait_s = None, RETRY_S
             self._note(f"compaction gave up, to try again: {error.strerror or error}")
-        if self._compaction is not None:
-            wait_s = STEP_S
         self._compact_at_s = self._clock() + wait_s
+
+    def _compact_a_step(self) -> float:
+        """A piece of it; how long to wait now: what only has to be looked at costs the disk nothing.
+
+        Raises:
+            OSError: it is over.
+        """
+        compaction = self._compaction
+        if compaction is None:
+            number = self._engine.most_garbage(self._room())
+            if number is None:
+                return LOOK_S
+            self._compaction = self._engine.compaction(number)
+            return 0.0
+        before = compaction.copied_bytes
+        if compaction.step():
+            self._engine.flush()
+        else:
+            self._compaction = None
+        return STEP_S if compaction.copied_bytes > before else 0.0
 
     def _tell_trouble(self) -> None:
         trouble = set(self._engine.trouble())

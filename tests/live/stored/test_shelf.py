@@ -9,7 +9,8 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from chunkstore.errors import DamagedError, DiskError, DiskFullError, StoreError
-from chunkstore.live import shelf
+from chunkstore.live import spool
+from chunkstore.live.shelf import RETRY_S
 from chunkstore.testing import FaultyStore
 from tests.live.stored.rig import Life, fail, later_delete, later_put, restarted, shows, work
 from tests.origin.drive import Site
@@ -63,7 +64,7 @@ async def test_a_failed_overwrite_leaves_the_old_one(
 async def test_a_run_that_fails_in_mid_upload_cuts_its_readers(
     site: Life, store: FaultyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(shelf, "RUN_BYTES", 10)
+    monkeypatch.setattr(spool, "RUN_BYTES", 10)
     writer = await site.upload("/a/x")
     await writer.chunk(b"0123456789")
     reader = await site.follow("/a/x")
@@ -202,7 +203,7 @@ async def test_an_expiry_that_fails_is_tried_again(site: Life, store: FaultyStor
     assert await shows(site, "/a/x") is None
     assert store.stored("/a/x") is not None
     work(store)
-    await trio.sleep(shelf.RETRY_S)
+    await trio.sleep(RETRY_S)
     await wait_all_tasks_blocked()
     assert store.stored("/a/x") is None
     await site.put("/a/x", b"new")
