@@ -18,6 +18,7 @@ from chunkstore.objects import Generation
 from chunkstore.origin import Origin
 from chunkstore.policy import Policy
 from chunkstore.server import Log, SocketTransport, StreamTransport, Transport
+from chunkstore.store import Store, memory
 from chunkstore.wire import Data
 
 __all__ = ["Answer", "Kind", "Reader", "Stage", "framed", "framed_from", "parse", "payload"]
@@ -121,6 +122,11 @@ class Reader:
         """Read on."""
         self._gate.set()
 
+    @property
+    def is_reading(self) -> bool:
+        """It isn't paused."""
+        return self._gate.is_set()
+
     def leave(self) -> None:
         """Go away at once, with a reset where that exists."""
         self.ended = self.ended or "left"
@@ -177,22 +183,27 @@ class Stage:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, *, small_edge: int = 0, **changes: object) -> AsyncIterator[Stage]:
+    async def open(
+        cls, *, small_edge: int = 0, store: Store | None = None, **changes: object
+    ) -> AsyncIterator[Stage]:
         """Run an origin; at the end nothing of what happened may be left.
 
         Args:
             small_edge: so many readers are pushed to without the pump.
+            store: what is behind it; what knowing of its objects costs isn't counted.
             changes: settings.
         """
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(broadcast, "SMALL_EDGE", small_edge)
-            async with cls._open(**changes) as stage:
+            patch.setattr(memory, "WARM_BYTES", 0)
+            async with cls._open(store, **changes) as stage:
                 yield stage
 
     @classmethod
     @asynccontextmanager
-    async def _open(cls, **changes: object) -> AsyncIterator[Stage]:
-        origin = Origin(Settings(log="off", **changes), Log("off"))  # type: ignore[arg-type]  # as its fields
+    async def _open(cls, store: Store | None, **changes: object) -> AsyncIterator[Stage]:
+        settings = Settings(log="off", **changes)  # type: ignore[arg-type]  # as its fields
+        origin = Origin(settings, Log("off"), disk=store)
         with trio.fail_after(3 * GUARD_S):
             async with trio.open_nursery() as nursery:
                 await nursery.start(origin.run)

@@ -79,7 +79,7 @@ class Upkeep:
         self._compact_at_s = self._clock() + wait_s
 
     def _compact_a_step(self) -> float:
-        """A piece of it; how long to wait now: what only has to be looked at costs the disk nothing.
+        """A piece of it; how long to wait now: what is only looked at costs the disk nothing.
 
         Raises:
             OSError: it is over.
