@@ -143,7 +143,7 @@ class _Incoming:
 class ReferenceStore:
     """A `Store` that keeps objects as long as it is there itself; `run` may come and go.
 
-    What nobody has any more is overwritten at once: who reads it without holding it gets zeros.
+    What nobody has any more is gone at once: who reads it without holding it gets an error.
 
     Args:
         limit_bytes: most payload that it takes.
@@ -257,6 +257,7 @@ class ReferenceStore:
     def _let_go(self, payload: _Payload) -> None:
         payload.users -= 1
         if not payload.users:
-            for one in payload.ranges:
-                os.pwrite(one.fd, bytes(one.size), one.position)
+            # Not overwritten: what `sendfile` has on its way are the file's own pages.
             self._used_bytes -= payload.size_bytes
+            payload.ranges.clear()
+            payload.offsets.clear()
