@@ -348,6 +348,7 @@ class _Worker:
             self._unsynced_bytes > (0 if self._sync is Sync.ALWAYS else UNSYNCED_BYTES)
             or any(one.counts_when == "now" for one in requests)
             or time.monotonic() >= self._flush_at_s
+            or len(self._uncounted) >= BATCH
             or (is_over and bool(self._uncounted))
         )
 
