@@ -12,11 +12,14 @@
         DataDirError(folder, detail)  the folder can't be used as a data dir
         DiskError(detail)             the system can't read or write
         DiskFullError               for want of room
+        QuorumError(needed, found)  for want of storage nodes
+        StaleError(detail)            what a change rests on no longer holds
       FetchError(detail)              a request of ours to another server failed
         ConnectError                  there was no connection to ask on
         CutError                      the connection ended before the answer did
         StalledError                  nothing moved for as long as we wait
         StatusError(status, detail, retry_after_s)   it was answered, but not as asked for
+      JoinError(detail)               a cluster refuses this node, and would do so again
       PathError(path, reason)         what came is no key or prefix in normal form
       SettingsError(where, detail)    flag, environment, file or policy row
 
@@ -40,11 +43,14 @@ __all__ = [
     "DiskError",
     "DiskFullError",
     "FetchError",
+    "JoinError",
     "LocalProtocolError",
     "PathError",
     "ProtocolError",
+    "QuorumError",
     "RemoteProtocolError",
     "SettingsError",
+    "StaleError",
     "StalledError",
     "StatusError",
     "StoreError",
@@ -146,6 +152,33 @@ class DiskFullError(DiskError):
     """The system has no room left for what it was asked to write."""
 
 
+class QuorumError(DiskError):
+    """Fewer storage nodes than it takes can be written to.
+
+    Args:
+        needed: so many an upload takes.
+        found: so many there are.
+    """
+
+    def __init__(self, needed: int, found: int) -> None:
+        missing = f"{needed - found} of them {'is' if needed - found == 1 else 'are'} missing"
+        super().__init__(f"an upload takes {needed} storage nodes, and {found} are up: {missing}")
+        self.needed = needed
+        self.found = found
+
+
+class StaleError(StoreError):
+    """A change rests on what no longer holds: nothing was changed.
+
+    Args:
+        detail: what became of that.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
 class FetchError(ChunkstoreError):
     """A request of ours to another server failed.
 
@@ -183,6 +216,18 @@ class StatusError(FetchError):
         super().__init__(detail)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class JoinError(ChunkstoreError):
+    """The gateway of a cluster refuses this node, and would do so again.
+
+    Args:
+        detail: what it says.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class PathError(ChunkstoreError):

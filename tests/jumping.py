@@ -11,12 +11,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-__all__ = ["mark_jumping", "run_jumping"]
+__all__ = ["mark_jumping", "run_for_real", "run_jumping"]
 
 
 def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - pytest-trio passes what it likes
     """`trio.run`, on a clock that jumps over every wait."""
     return trio.run(test, clock=MockClock(autojump_threshold=0))
+
+
+def run_for_real(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - as above
+    """`trio.run`, on the real clock: threads and processes know no other. A module's `RUN`."""
+    return trio.run(test)
 
 
 def mark_jumping(items: list[pytest.Item], folder: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import select
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -13,10 +13,11 @@ import h11
 import trio
 
 from chunkstore.client.answer import Answer, Piece
+from chunkstore.client.dial import Connect, dial, reason_of
 from chunkstore.client.url import Url
 from chunkstore.errors import ConnectError, CutError, FetchError, StalledError
 
-__all__ = ["Client", "Connect", "Timeouts", "dial"]
+__all__ = ["Client", "Timeouts"]
 
 RECEIVE_BYTES = 64 * 1024
 SEND_BYTES = 64 * 1024
@@ -24,7 +25,6 @@ SEND_BYTES = 64 * 1024
 HEAD_BYTES = 64 * 1024
 _SAFE = frozenset(("GET", "HEAD", "LIST", "OPTIONS"))
 
-Connect: TypeAlias = Callable[[Url], Awaitable[trio.abc.Stream]]
 Fields: TypeAlias = Sequence[tuple[str, str]]
 
 
@@ -41,31 +41,6 @@ class Timeouts:
 
     connect_s: float = 10.0
     stall_s: float = 30.0
-
-
-async def dial(url: Url, *, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
-    """Connect to a URL's server.
-
-    Args:
-        tls: for https; by default the system's authorities are trusted.
-    Raises:
-        OSError: no connection.
-        trio.BrokenResourceError: the TLS handshake failed; its cause says why.
-    Cancellation: nothing remains.
-    """
-    stream = await trio.open_tcp_stream(url.host, url.port)
-    if url.scheme == "http":
-        return stream
-    if tls is None:
-        tls = ssl.create_default_context()
-    # Compatible: framing tells a cut, since servers drop TLS connections without a farewell.
-    secure = trio.SSLStream(stream, tls, server_hostname=url.host, https_compatible=True)
-    try:
-        await secure.do_handshake()
-    except BaseException:  # cancelled too: nobody else has it yet
-        await trio.aclose_forcefully(secure)
-        raise
-    return secure
 
 
 class Client(trio.abc.AsyncResource):
@@ -91,7 +66,9 @@ class Client(trio.abc.AsyncResource):
         self._connect = connect
         self._stream: trio.abc.Stream | None = None
         self._http = h11.Connection(h11.CLIENT)
-        self._is_framed = True
+        self._is_framed = self._is_kept = True
+        self._length: int | None = None
+        self._ahead: bytes | None = None  # of a body that is read past the parser
         self._fields = [("Host", url.authority), ("User-Agent", "chunkstore")]
         authorization = url.authorization or (f"Bearer {token}" if token else "")
         if authorization:
@@ -152,7 +129,33 @@ class Client(trio.abc.AsyncResource):
             or response.status_code in (204, 304)
             or not names.keys().isdisjoint(("content-length", "transfer-encoding"))
         )
-        return Answer(asked, response.status_code, names, lambda: self._piece(asked))
+        self._is_kept = response.http_version == b"1.1" and "close" not in names.get(
+            "connection", ""
+        )
+        has_length = self._is_framed and "content-length" in names and method != "HEAD"
+        self._length = int(names["content-length"]) if has_length else None
+        self._ahead = None
+        return Answer(
+            asked,
+            response.status_code,
+            names,
+            lambda: self._piece(asked),
+            lambda limit_bytes: self._some(asked, limit_bytes),
+        )
+
+    @property
+    def is_ready(self) -> bool:
+        """It has a connection that can carry another request, and its server didn't close that.
+
+        Cost: a system call.
+        """
+        if self._stream is None or not self._is_between:
+            return False
+        if not isinstance(self._stream, trio.SocketStream):
+            return True
+        poll = select.poll()
+        poll.register(self._stream.socket.fileno(), select.POLLIN)
+        return not poll.poll(0)  # nothing is due: what comes now is its end
 
     async def aclose(self) -> None:
         """Close the connection at once, if there is one; the next request makes another."""
@@ -177,12 +180,18 @@ class Client(trio.abc.AsyncResource):
         except h11.LocalProtocolError as error:
             raise FetchError(f"{method} {target}: no request can say this: {error}") from error
 
+    @property
+    def _is_between(self) -> bool:
+        """What was asked is answered, to its end."""
+        ours, theirs = self._http.our_state, self._http.their_state
+        return ours is theirs and ours in (h11.IDLE, h11.DONE)
+
     async def _ready(self) -> bool:
         """Have a connection that can carry a request; whether it carried one before."""
-        if self._http.our_state is self._http.their_state is h11.DONE:
-            self._http.start_next_cycle()
-        else:
+        if not self._is_between:
             await self.aclose()
+        elif self._http.our_state is h11.DONE:
+            self._http.start_next_cycle()
         if self._stream is not None:
             return True
         authority = self._url.authority
@@ -197,7 +206,7 @@ class Client(trio.abc.AsyncResource):
             if isinstance(cause := error.__cause__, ssl.SSLCertVerificationError):
                 # No other try would end differently.
                 raise FetchError(f"no trust in {authority}: {cause.verify_message}") from error
-            raise ConnectError(f"no connection to {authority}: {_reason(error)}") from error
+            raise ConnectError(f"no connection to {authority}: {reason_of(error)}") from error
         return False
 
     async def _exchange(
@@ -223,8 +232,7 @@ class Client(trio.abc.AsyncResource):
         async def send() -> None:
             nonlocal failure
             try:
-                await self._send(asked, head)
-                await self._send_body(asked, body)
+                await self._send_body(asked, head, body)
                 patience.deadline = trio.current_time() + self._timeouts.stall_s + hold_s
             except trio.BrokenResourceError:
                 # A server that refuses may close before it has read all: its answer says why.
@@ -248,13 +256,18 @@ class Client(trio.abc.AsyncResource):
             raise failure
         return response
 
-    async def _send_body(self, asked: str, body: AsyncIterable[bytes]) -> None:
+    async def _send_body(self, asked: str, head: bytes, body: AsyncIterable[bytes]) -> None:
+        """Send head and body; a body of known length is there, and its first piece goes along."""
+        if b"\r\ntransfer-encoding:" in head.lower():
+            await self._send(asked, head)
+            head = b""
         pieces = aiter(body)
         try:
             async for data in pieces:
                 if data:
-                    await self._send(asked, self._http.send(h11.Data(data)) or b"")
-            await self._send(asked, self._http.send(h11.EndOfMessage()) or b"")
+                    await self._send(asked, head + (self._http.send(h11.Data(data)) or b""))
+                    head = b""
+            await self._send(asked, head + (self._http.send(h11.EndOfMessage()) or b""))
         except h11.LocalProtocolError as error:
             raise FetchError(f"{asked}: the body has not the length promised: {error}") from error
         finally:
@@ -293,11 +306,49 @@ class Client(trio.abc.AsyncResource):
             raise CutError(f"{asked}: nothing tells this answer's end from a cut")
         return None
 
+    async def _some(self, asked: str, limit_bytes: int) -> bytes:
+        """Some of a body past the parser, which would copy it three times over."""
+        if self._length is None:
+            raise FetchError(f"{asked}: the answer does not say its length")
+        try:
+            if self._ahead is None:
+                came = self._http.trailing_data[0]
+                self._ahead = came[: self._length]
+                self._is_kept &= len(came) <= self._length  # more answers nothing that was asked
+            data, self._ahead = self._ahead[:limit_bytes], self._ahead[limit_bytes:]
+            if self._length and not data:
+                size_bytes = min(limit_bytes, self._length)
+                data = await self._receive(asked, size_bytes, self._timeouts.stall_s)
+                if not data:
+                    raise CutError(f"{asked}: the answer was cut: {self._length} bytes are missing")
+            self._length -= len(data)
+            if not self._length:
+                await self._finish()
+        except BaseException:  # cancelled too: what is on its way has no reader any more
+            await self.aclose()
+            raise
+        return data
+
+    async def _finish(self) -> None:
+        """The parser hasn't seen the end of the body: another one takes the next answer."""
+        self._ahead = None
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
+        if not self._is_kept:
+            await self.aclose()
+
+    async def _receive(self, asked: str, limit_bytes: int, patience_s: float | None) -> bytes:
+        if self._stream is None:
+            raise CutError(f"{asked}: the connection is closed")
+        try:
+            with trio.move_on_after(float("inf") if patience_s is None else patience_s):
+                return bytes(await self._stream.receive_some(limit_bytes))
+        except trio.BrokenResourceError as error:
+            raise CutError(f"{asked}: the connection broke: {reason_of(error)}") from error
+        raise self._stalled(asked, "nothing came")
+
     async def _next_event(self, asked: str, patience_s: float | None) -> h11.Event:
         """The next event of the answer; `patience_s` None leaves the timing to the caller."""
-        stream, has_ended = self._stream, False
-        if stream is None:
-            raise CutError(f"{asked}: the connection is closed")
+        has_ended = False
         had_head = self._http.their_state is not h11.SEND_RESPONSE
         try:
             while True:
@@ -305,10 +356,7 @@ class Client(trio.abc.AsyncResource):
                 if event is not h11.NEED_DATA:
                     assert isinstance(event, h11.Event)
                     return event
-                with trio.move_on_after(float("inf") if patience_s is None else patience_s) as due:
-                    data = bytes(await stream.receive_some(RECEIVE_BYTES))
-                if due.cancelled_caught:
-                    raise self._stalled(asked, "nothing came")
+                data = await self._receive(asked, RECEIVE_BYTES, patience_s)
                 has_ended = not data
                 self._http.receive_data(data)
         except h11.RemoteProtocolError as error:
@@ -318,20 +366,6 @@ class Client(trio.abc.AsyncResource):
             if has_ended:
                 raise CutError(f"{asked}: the answer was cut: {error}") from error
             raise FetchError(f"{asked}: the answer is not HTTP: {error}") from error
-        except trio.BrokenResourceError as error:
-            raise CutError(f"{asked}: the connection broke: {_reason(error)}") from error
 
     def _stalled(self, asked: str, what: str) -> StalledError:
         return StalledError(f"{asked}: {what} for {self._timeouts.stall_s:g} s")
-
-
-def _reason(error: BaseException) -> str:
-    """The plainest words for why a connection failed, below what Trio put around it."""
-    below = error.__cause__
-    if isinstance(below, BaseExceptionGroup):
-        below = below.exceptions[0]
-    if isinstance(below, OSError):
-        error = below
-    if isinstance(error, OSError) and error.errno and error.errno > 0:
-        return os.strerror(error.errno)  # without Trio's words; a failed look-up's is negative
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

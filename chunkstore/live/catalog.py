@@ -193,12 +193,13 @@ class Catalog:
 
         Raises:
             CapacityError: only open generations (or what may not be evicted) are left.
+            DiskError: what is behind memory can take no upload now.
         """
         if self.shelf is None:
             self.make_room(needed_bytes)
         else:  # memory takes a part of it at a time
             self.make_room(0)
-            self.shelf.space.check(needed_bytes)
+            self.shelf.admit(needed_bytes)
         if self.namespace.entry(key) is not None:
             return
         while len(self.namespace) >= self._max_objects:  # a victim's name stays if it is written

@@ -109,6 +109,7 @@ class Shelf:
         generation.ring = Ring(stored.size_bytes)
         generation.source = self._disk.source(key, number)
         generation.content_type = facts.content_type
+        generation.sha256 = stored.sha256
         generation.modified_s = facts.modified_s
         if facts.expires_s != math.inf:
             left_s = facts.expires_s - time.time()
@@ -124,6 +125,18 @@ class Shelf:
             self._catalog.expire_at(generation.expires_at_s, generation.id, generation.key)
 
     # --- writing -------------------------------------------------------------------------------
+
+    def admit(self, needed_bytes: int) -> None:
+        """Whether a new upload may begin that announces so much.
+
+        Raises:
+            CapacityError: as `Space.check`.
+            DiskError: none could become complete now.
+        """
+        refusal = self._disk.refusal()
+        if refusal is not None:
+            raise refusal
+        self.space.check(needed_bytes)
 
     def begin(self, key: str) -> Incoming:
         """The disk's side of a new upload."""

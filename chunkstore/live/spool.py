@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import trio
 
-from chunkstore.errors import CapacityError, DiskError, DiskFullError
+from chunkstore.errors import CapacityError, DiskError, DiskFullError, QuorumError
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.objects import Abort, Facts
 from chunkstore.store import Incoming
@@ -85,8 +86,10 @@ class Spool:
         self._disk.commit(size_bytes, facts.encode(), self._committed)
 
     def _committed(self, error: DiskError | None) -> None:
+        generation = self._broadcast.generation
         self.error = error
-        self._shelf.committed(self._broadcast.generation, self.cause)
+        generation.sha256, generation.head = self._disk.sha256, None
+        self._shelf.committed(generation, self.cause)
         self._done.set()
 
     def abandon(self) -> None:
@@ -106,4 +109,11 @@ class Spool:
         """Why it can't become complete; None so far."""
         if self.error is None:
             return None
+        if isinstance(self.error, QuorumError):
+            return Abort.NO_QUORUM
         return Abort.NO_SPACE if isinstance(self.error, DiskFullError) else Abort.DISK_FAILED
+
+    @property
+    def receipt_fields(self) -> Sequence[tuple[str, str]]:
+        """What its writer is told of how it is kept, once that is durable."""
+        return self._disk.receipt_fields

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from chunkstore.errors import CapacityError
+from chunkstore.errors import CapacityError, DiskError
 from chunkstore.live.broadcast import Broadcast
 from chunkstore.objects import Abort, State
 from chunkstore.ring import CHUNK_COST_BYTES, OWN_BLOCK_BYTES
@@ -147,6 +147,16 @@ class Upload:
         Cancellation: it may yet become so.
         """
         return None if self._spool is None else await self._spool.stored()
+
+    @property
+    def error(self) -> DiskError | None:
+        """What the store says of why it can't become complete; None so far."""
+        return None if self._spool is None else self._spool.error
+
+    @property
+    def receipt_fields(self) -> Sequence[tuple[str, str]]:
+        """What its writer is told of how it is kept, once it was `stored`."""
+        return () if self._spool is None else self._spool.receipt_fields
 
     def abort(self, cause: Abort) -> None:
         """Give the upload up; readers are cut. Nothing happens if it has already ended."""

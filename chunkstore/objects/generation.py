@@ -63,6 +63,7 @@ class Abort(Enum):
     TOO_LARGE = ("too_large", 413, "the object grew beyond the largest size allowed")
     DRAIN = ("drain", 503, "the server is shutting down")
     DISK_FAILED = ("disk_failed", 500, "the disk failed; nothing of this upload is stored")
+    NO_QUORUM = ("no_quorum", 503, "too few storage nodes are up; nothing of this upload is stored")
     NO_SPACE = ("no_space", 507, "the disk is full; nothing of this upload is stored")
     NO_MEMORY = ("no_memory", 507, "the memory budget is used up by uploads in progress")
 
@@ -86,6 +87,7 @@ class Generation:
         charged_bytes: what the memory budget holds for it.
         is_held: its source is, for its readers.
         source: has what the ring let go of; None: it lets go of nothing.
+        sha256: of its payload, once it is complete, where a store knows that.
     """
 
     __slots__ = (
@@ -105,6 +107,7 @@ class Generation:
         "readers",
         "readers_peak",
         "ring",
+        "sha256",
         "source",
         "state",
         "watchers",
@@ -119,6 +122,7 @@ class Generation:
         self.policy = policy
         self.ring = Ring()
         self.source: Source | None = None
+        self.sha256: bytes | None = None
         self.is_held = False
         self.folder = parent(key)
         self.content_type = "application/octet-stream"

@@ -38,8 +38,8 @@ class Source(Protocol):
     def let_go(self) -> None:
         """Take one `hold` back."""
 
-    async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes:
-        """Bytes from `offset` on, at least one, checked: in a file, or themselves.
+    async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes | memoryview:
+        """Bytes from `offset` on, at least one, checked: in a file, or themselves, for good.
 
         Args:
             offset: absolute, of a byte that was stored.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
+
 from chunkstore.objects import Generation
 from chunkstore.origin.browser import CORS_FIELDS
 from chunkstore.wire import Fields, field_block, http_date
@@ -47,6 +49,7 @@ def generation_fields(generation: Generation, *, is_partial: bool = False) -> by
 
     Args:
         is_partial: for a 206, which of an open generation must never be stored by a cache.
+    Source: RFC 9530 section 3, for the digest of what is complete.
     """
     if is_partial and generation.is_open:
         return _make(generation, "no-store")
@@ -69,6 +72,8 @@ def _make(generation: Generation, cache_control: str) -> bytes:
         pairs.append(("Chunkstore-State", "open"))
     else:
         pairs.append(("Last-Modified", http_date(generation.modified_s)))
+        if generation.sha256 is not None:
+            pairs.append(("Repr-Digest", f"sha-256=:{b64encode(generation.sha256).decode()}:"))
     return field_block(pairs) + CORS_FIELDS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 from chunkstore.auth import Gate
 from chunkstore.errors import PathError
@@ -11,9 +12,16 @@ from chunkstore.origin.listing import asks_for_list
 from chunkstore.paths import parse_key, parse_prefix
 from chunkstore.server import CHALLENGE, Exchange, Handler
 
-__all__ = ["Guard"]
+__all__ = ["Guard", "Protection"]
 
 _UPLOADS = ("PUT", "POST")
+
+
+class Protection(Protocol):
+    """Decides who gets to handlers."""
+
+    def protect(self, method: str, handler: Handler) -> Handler:
+        """What answers `method` instead of its handler, or that itself."""
 
 
 class Guard:

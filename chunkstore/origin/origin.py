@@ -15,7 +15,7 @@ from chunkstore.live import Catalog, Shelf
 from chunkstore.metrics import Metrics
 from chunkstore.objects import Namespace
 from chunkstore.origin.browser import ALLOWED, CORS_FIELDS, options
-from chunkstore.origin.guard import Guard
+from chunkstore.origin.guard import Guard, Protection
 from chunkstore.origin.listing import Listing
 from chunkstore.origin.read import Reading
 from chunkstore.origin.write import Writing
@@ -33,6 +33,7 @@ class Origin:
         log: gets a line a request.
         sign_keys: what signed URLs are checked with.
         disk: where objects are kept; None: in memory alone.
+        guard: who gets to them; None: whom the settings' tokens let in.
         wall_s: Unix time, by which credentials expire.
 
     Attributes:
@@ -49,6 +50,7 @@ class Origin:
         sign_keys: Sequence[bytes] = (),
         *,
         disk: Store | None = None,
+        guard: Protection | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self.metrics = Metrics()
@@ -83,7 +85,7 @@ class Origin:
             "LIST": listing.answer,
             "OPTIONS": options,
         }
-        guard = Guard(self.gate, self.metrics, wall_s)
+        guard = guard or Guard(self.gate, self.metrics, wall_s)
         self.server = Server(
             settings,
             {method: guard.protect(method, by_method[method]) for method in ALLOWED},

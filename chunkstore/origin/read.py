@@ -302,7 +302,9 @@ class Reading:
         exchange.finish()
 
 
-async def _part(generation: Generation, start: int, stop: int) -> FileRange | bytes | None:
+async def _part(
+    generation: Generation, start: int, stop: int
+) -> FileRange | bytes | memoryview | None:
     """The next bytes of [start, stop) that are stored; None: they are in the ring."""
     limit = min(stop, generation.ring.base) - start
     if limit <= 0:

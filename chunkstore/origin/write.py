@@ -7,7 +7,7 @@ import json
 import trio
 
 from chunkstore.config import Settings
-from chunkstore.errors import CapacityError, DiskError, DiskFullError, PathError
+from chunkstore.errors import CapacityError, DiskError, DiskFullError, PathError, QuorumError
 from chunkstore.live import Catalog, Upload
 from chunkstore.metrics import Ending
 from chunkstore.objects import Abort, Generation
@@ -109,6 +109,8 @@ class Writing:
             self._catalog.reserve(key, announced + CHUNK_COST_BYTES)
         except CapacityError as error:
             return 507, f"no room for the upload: {error}"
+        except DiskError as error:
+            return _status_of(error), str(error)
         return None
 
     def _condition_fails(self, fields: Fields, there: Generation | None) -> bool:
@@ -153,7 +155,7 @@ class Writing:
         upload.abort(cause)
         if cause is Abort.WRITER_GONE:
             raise trio.BrokenResourceError(cause.text)
-        await exchange.refuse(cause.status, cause.text)
+        await self._refuse_for(exchange, upload, cause)
         return cause
 
     async def _receive_body(
@@ -194,7 +196,7 @@ class Writing:
         replaced = upload.commit()
         cause = await upload.stored()
         if cause is not None:
-            await exchange.refuse(cause.status, cause.text)
+            await self._refuse_for(exchange, upload, cause)
             return cause
         receipt = {
             "path": encode_key(generation.key),
@@ -204,9 +206,16 @@ class Writing:
             "longest_gap_ms": round(upload.longest_gap_s * 1000, 3),
             "peak_readers": generation.readers_peak,
         }
-        block = _JSON + field_block([("ETag", generation.etag)])
+        block = _JSON + field_block([("ETag", generation.etag), *upload.receipt_fields])
         await exchange.respond(200 if replaced else 201, block, _line(receipt))
         return None
+
+    async def _refuse_for(self, exchange: Exchange, upload: Upload, cause: Abort) -> None:
+        """Tell a writer why its upload is no object; of nodes, how many are missing."""
+        if cause is Abort.NO_QUORUM:
+            await exchange.refuse(cause.status, str(upload.error), _RETRY)
+        else:
+            await exchange.refuse(cause.status, cause.text)
 
     # --- DELETE --------------------------------------------------------------------------------
 
@@ -236,8 +245,7 @@ class Writing:
             try:
                 await self._catalog.shelf.delete(key)
             except DiskError as error:
-                status = 507 if isinstance(error, DiskFullError) else 500
-                await exchange.refuse(status, f"the path is still there: {error}")
+                await exchange.refuse(_status_of(error), f"the path is still there: {error}")
                 return
         deleted = [
             {"etag": one.etag, "bytes": one.ring.size_bytes, "was_open": one.abort is not None}
@@ -248,3 +256,10 @@ class Writing:
 
 def _line(members: object) -> bytes:
     return json.dumps(members).encode("ascii") + b"\n"
+
+
+def _status_of(error: DiskError) -> int:
+    """What a client is answered when a store can't."""
+    if isinstance(error, QuorumError):
+        return 503
+    return 507 if isinstance(error, DiskFullError) else 500

@@ -43,6 +43,10 @@ class StoredObject(Protocol):
     def facts(self) -> bytes:
         """As its commit gave them."""
 
+    @property
+    def sha256(self) -> bytes | None:
+        """Of its payload; None: the store doesn't know."""
+
 
 class Incoming(Protocol):
     """The writer's side of one object; ends with `commit` or `abandon`.
@@ -73,6 +77,14 @@ class Incoming(Protocol):
     def error(self) -> DiskError | None:
         """Why it can't become complete; None so far."""
 
+    @property
+    def sha256(self) -> bytes | None:
+        """Of its payload, once it was committed; None: the store doesn't know."""
+
+    @property
+    def receipt_fields(self) -> Sequence[tuple[str, str]]:
+        """What its writer is to be told of how it is kept, once it was committed."""
+
     async def append(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         """Hand the next run over; waits only while too much waits to be written.
 
@@ -99,6 +111,9 @@ class Room(Protocol):
     def live_bytes(self) -> int:
         """What the objects take."""
 
+    def refusal(self) -> DiskError | None:
+        """Why no upload can become complete as things are, whatever its size; None: one can."""
+
     def free_bytes(self) -> int:
         """What uploads may still take; none is refused for it by the store itself."""
 
@@ -122,7 +137,10 @@ class Store(Room, Protocol):
         """The payload of an object that `stored` has shown; not held yet."""
 
     def begin(self, key: str) -> Incoming:
-        """A new object of this name; others may be under way, and the last commit holds."""
+        """A new object of this name; others may be under way, and the last commit holds.
+
+        A store may refuse to commit what was begun before what its name has by then.
+        """
 
     def delete(self, key: str, on_done: OnDone, *, is_urgent: bool = True) -> None:
         """Have a name have nothing; it may have nothing already.

@@ -114,6 +114,10 @@ class FaultyStore:
         """As `Room.live_bytes`."""
         return self._store.live_bytes()
 
+    def refusal(self) -> DiskError | None:
+        """As `Room.refusal`."""
+        return self._store.refusal()
+
     def free_bytes(self) -> int:
         """As `Room.free_bytes`."""
         return self._store.free_bytes()
@@ -154,7 +158,7 @@ class _FaultySource:
     def let_go(self) -> None:
         self._source.let_go()
 
-    async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes:
+    async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes | memoryview:
         self._store.before("range", self._key)
         return await self._source.range(offset, limit_bytes)
 
@@ -185,6 +189,14 @@ class _FaultyIncoming:
     @property
     def error(self) -> DiskError | None:
         return self._error or self._incoming.error
+
+    @property
+    def sha256(self) -> bytes | None:
+        return self._incoming.sha256
+
+    @property
+    def receipt_fields(self) -> Sequence[tuple[str, str]]:
+        return self._incoming.receipt_fields
 
     async def append(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         await trio.lowlevel.checkpoint()

@@ -47,6 +47,7 @@ class _Stored(NamedTuple):
     size_bytes: int
     facts: bytes
     payload: _Payload
+    sha256: bytes | None = None
 
 
 class _Source:
@@ -93,6 +94,9 @@ class _Source:
 
 
 class _Incoming:
+    sha256 = None
+    receipt_fields = ()
+
     def __init__(self, store: ReferenceStore, key: str, generation: int) -> None:
         self._store = store
         self._key = key
@@ -212,6 +216,9 @@ class ReferenceStore:
     def live_bytes(self) -> int:
         """As `Room.live_bytes`."""
         return sum(one.size_bytes for one in self._objects.values())
+
+    def refusal(self) -> None:
+        """There is nothing against an upload."""
 
     def free_bytes(self) -> int:
         """As `Room.free_bytes`."""

@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -16,17 +16,13 @@ import pytest
 import trio
 
 from chunkstore.client import Client, Url
+from tests.jumping import run_for_real
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SERVE = [sys.executable, "-m", "chunkstore", "serve", "--listen", "127.0.0.1:0"]
 DEADLINE_S = 30
 NOBODY = {"connections": [], "count": 0}
 PUT = b"PUT /live/1.m4s HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
-
-
-def run_for_real(test: Callable[[], Awaitable[object]], **_: object) -> object:
-    """On the real clock: a child process knows no other."""
-    return trio.run(test)
 
 
 RUN = run_for_real

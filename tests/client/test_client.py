@@ -329,3 +329,38 @@ async def test_a_request_that_cannot_be_said(nursery: trio.Nursery) -> None:
     async with Peer(nursery).client() as client:
         with pytest.raises(FetchError, match="no request can say this"):
             await client.request("GET", "/a b")
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 99])
+async def test_a_body_of_known_length_may_be_had_past_the_parser(
+    nursery: trio.Nursery, limit: int
+) -> None:
+    closing = LENGTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    peer = Peer(nursery, [LENGTH + b"abc", LENGTH + b"def", closing + b"ghi"], [LENGTH + b"jkl"])
+    async with peer.client() as client:
+        for expected in (b"abc", b"def", b"ghi", b"jkl"):
+            answer, body = await client.request("GET", "/a"), b""
+            while data := await answer.some(limit):
+                assert len(data) <= limit
+                body += data
+            assert body == expected
+            assert client.is_ready == (expected != b"ghi")
+    assert [len(requests) for requests in peer.requests] == [3, 1]
+
+
+async def test_past_the_parser_a_cut_is_one(nursery: trio.Nursery) -> None:
+    peer = Peer(nursery, [LENGTH + b"ab"], [CHUNKED + b"0\r\n\r\n"], [LENGTH + b"abcd"])
+    async with peer.client() as client:
+        answer = await client.request("GET", "/a")
+        assert await answer.some(9) == b"ab"
+        with pytest.raises(CutError, match="1 bytes are missing"):
+            await answer.some(9)
+        assert not client.is_ready
+        answer = await client.request("GET", "/a")
+        with pytest.raises(FetchError, match="does not say its length"):
+            await answer.some(9)
+        await client.aclose()
+        answer = await client.request("GET", "/a")
+        assert await answer.some(9) == b"abc"
+        assert await answer.some(9) == b""
+        assert not client.is_ready  # what was sent beyond it is no answer to anything

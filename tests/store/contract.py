@@ -117,7 +117,7 @@ class Reader:
                 found = os.pread(part.fd, part.size, part.position)
                 assert len(found) == part.size
             else:
-                found = part
+                found = bytes(part)
             assert 0 < len(found) <= stop - start
             assert found == payload(self.generation, start, start + len(found))
             start += len(found)
@@ -139,10 +139,12 @@ class Stage:
 
     Args:
         open_store: starts it.
+        newest_only: it refuses to commit what was begun before what its name has.
     """
 
-    def __init__(self, open_store: Open) -> None:
+    def __init__(self, open_store: Open, *, newest_only: bool = False) -> None:
         self._open = open_store
+        self._newest_only = newest_only
         self._has: dict[str, tuple[int, int, bytes]] = {}
         self._changes: list[Change] = []
         self._uploads: list[tuple[Incoming, str]] = []
@@ -183,11 +185,20 @@ class Stage:
         """What was told takes effect in the order of the calls."""
         for change in self._changes:
             [error] = change.told
+            if self._is_stale(change):
+                assert error is not None, "what began before what is there may not replace it"
+                continue
+            assert error is None or isinstance(self._store, FaultyStore), error
             if error is None and change.has is None:
                 self._has.pop(change.key, None)
             elif error is None and change.has is not None:
                 self._has[change.key] = change.has
         self._changes.clear()
+
+    def _is_stale(self, change: Change) -> bool:
+        before = self._has.get(change.key)
+        is_older = change.has is not None and before is not None and change.has[0] < before[0]
+        return self._newest_only and is_older
 
     def _check(self, *, is_settled: bool) -> None:
         """It shows what it must; while something is under way, what may come of it."""
@@ -317,8 +328,6 @@ class Stage:
     async def do_settle(self, _: Command) -> None:
         """Wait until all was told; then it is there, byte for byte."""
         await self._until_told()
-        has_failed = [change.told != [None] for change in self._changes]
-        assert isinstance(self._store, FaultyStore) or not any(has_failed)
         self._settle()
         self._check(is_settled=True)
         for key in KEYS:

@@ -187,6 +187,9 @@ class DiskStore:
 
     # --- space ---------------------------------------------------------------------------------
 
+    def refusal(self) -> None:
+        """What there is against an upload is told when it is written."""
+
     def free_bytes(self) -> int:
         """What uploads may still take; below 0 they took of the reserve."""
         return self._room() - self._reserve_bytes - self._queued_bytes
