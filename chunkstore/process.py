@@ -1,4 +1,4 @@
-"""The whole life of `chunkstore serve`."""
+"""The whole life of a server: `chunkstore serve`, `chunkstore node`, `chunkstore gateway`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING
 import trio
 
 from chunkstore.config import ListenAddress, Settings
-from chunkstore.errors import DiskError, SettingsError
+from chunkstore.errors import DiskError, JoinError, SettingsError
 from chunkstore.origin import Origin
 from chunkstore.server import Certificate, Listener, Log, bind
 
 if TYPE_CHECKING:
-    from chunkstore.store.disk import DiskStore
+    from chunkstore.client import Url
+    from chunkstore.store.disk import DataDir, DiskStore
 
-__all__ = ["run"]
+__all__ = ["run", "run_gateway", "run_node"]
 
 SPARE_DESCRIPTORS = 64
 """Beside the connections: listeners, the event loop's own, the log."""
@@ -52,6 +53,90 @@ def run(
         DataDirError: the data dir can't be used; it is untouched.
         OSError: an address can't be had; nothing listens then.
         KeyboardInterrupt: SIGINT ended it, after the drain.
+    """
+
+    def prepare(log: Log, stack: ExitStack) -> Callable[[], Origin]:
+        disk = None
+        if settings.data is not None:
+            disk = _open_disk(_open_data(settings.data, stack), settings, log, stack)
+        return partial(Origin, settings, log, sign_keys, disk=disk)
+
+    _host(settings, prepare, announce)
+
+
+def run_node(
+    settings: Settings, secret: bytes, gateway: Url, *, announce: Callable[[str], None]
+) -> None:
+    """The same for a storage server, which registers with its gateway.
+
+    Args:
+        settings: with a data dir.
+        secret: of the cluster.
+        gateway: URL of the gateway's listener for nodes.
+    Raises: as `run`, and
+        JoinError: the gateway refuses this node.
+    """
+    from chunkstore.cluster.identity import Identity  # only who is one
+    from chunkstore.cluster.node import Node
+
+    def prepare(log: Log, stack: ExitStack) -> Callable[[], Origin]:
+        assert settings.data is not None
+        data = _open_data(settings.data, stack)
+        identity = Identity(Path(settings.data), data.dir_id)
+        disk = _open_disk(data, settings, log, stack)
+        return partial(
+            Node, settings, log, disk=disk, identity=identity, secret=secret, gateway=gateway
+        )
+
+    _host(settings, prepare, announce)
+
+
+def run_gateway(
+    settings: Settings,
+    secret: bytes,
+    sign_keys: Sequence[bytes] = (),
+    *,
+    announce: Callable[[str], None],
+) -> None:
+    """The same for the gateway of a cluster, whose nodes are told to come to `cluster_listen`.
+
+    Args:
+        settings: with a folder for the metadata.
+        secret: of the cluster.
+        announce: called with `nodes at URL` as well.
+    Raises: as `run`.
+    """
+    from chunkstore.cluster.gateway import Gateway, open_meta  # only who is one
+
+    def prepare(log: Log, stack: ExitStack) -> Callable[[], Origin]:
+        assert settings.data is not None
+        meta = open_meta(Path(settings.data))
+        stack.callback(meta.close)
+        listeners = []
+        for address in settings.cluster_addresses:
+            listener = bind(
+                address, backlog=settings.backlog, send_buffer_bytes=settings.send_buffer_bytes
+            )
+            stack.callback(listener.close)
+            listeners.append(listener)
+            announce(f"nodes at {listener.url}")  # it is bound: who comes is answered soon
+        return partial(
+            Gateway, settings, log, sign_keys, meta=meta, secret=secret, nodes_at=tuple(listeners)
+        )
+
+    _host(settings, prepare, announce)
+
+
+def _host(
+    settings: Settings,
+    prepare: Callable[[Log, ExitStack], Callable[[], Origin]],
+    announce: Callable[[str], None],
+) -> None:
+    """Everything around an origin, from the first check to the last close; as `run`.
+
+    Args:
+        prepare: opens what the origin needs, which the stack closes; what it gives makes the
+            origin, inside the loop.
     """
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -84,10 +169,9 @@ def run(
             listen(address, None if address.is_loopback else certificate)
             for address in settings.admin_addresses
         )
-        disk = None if settings.data is None else _open_disk(settings.data, settings, log, stack)
+        make_origin = prepare(log, stack)
         _calm_garbage_collector()
         _keep_freed_memory()
-        make_origin = partial(Origin, settings, log, sign_keys, disk=disk)
         was_interrupted = trio.run(
             _serve, make_origin, listeners, admin_listeners, certificate, announce
         )
@@ -95,17 +179,28 @@ def run(
         raise KeyboardInterrupt
 
 
-def _open_disk(folder: str, settings: Settings, log: Log, stack: ExitStack) -> DiskStore:
-    """The data dir, started; `stack` closes it.
+def _open_data(folder: str, stack: ExitStack) -> DataDir:
+    """The data dir, which nobody else uses; `stack` gives it back.
 
     Raises:
         DataDirError: it can't be used; it is untouched.
-        DiskError: the system can't read or write it.
     """
-    from chunkstore.store.disk import DataDir, DiskStore, Engine, Files, Sync  # only who has a disk
+    from chunkstore.store.disk import DataDir  # only who has a disk
 
     data = DataDir(Path(folder))
     stack.callback(data.close)
+    return data
+
+
+def _open_disk(data: DataDir, settings: Settings, log: Log, stack: ExitStack) -> DiskStore:
+    """What is in the data dir, started; `stack` closes it.
+
+    Raises:
+        DiskError: the system can't read or write it.
+    """
+    from chunkstore.store.disk import DiskStore, Engine, Files, Sync
+
+    folder = str(settings.data)
     with _disk_errors(folder):
         engine = Engine(data, Files(), capacity_bytes=settings.disk_bytes)
 
@@ -144,6 +239,7 @@ async def _serve(
 ) -> bool:
     origin = make_origin()
     first: list[int] = []
+    refusal: JoinError | None = None
 
     async def obey_signals(*, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -173,8 +269,13 @@ async def _serve(
             for listener in admin_listeners:
                 announce(f"admin on {listener.url}")
         _tell_supervisor("READY=1")
-        await origin.run(listeners)  # the admin listener answers until the drain is over
+        try:
+            await origin.run(listeners)  # the admin listener answers until the drain is over
+        except JoinError as error:
+            refusal = error
         nursery.cancel_scope.cancel()
+    if refusal is not None:
+        raise refusal
     return first == [signal.SIGINT]
 
 

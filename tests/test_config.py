@@ -224,7 +224,7 @@ def test_the_table_of_settings_is_whole() -> None:
             suffix = {"size": "_bytes", "duration": "_s", "count": ""}[setting.kind]
             assert setting.name.endswith(suffix), setting.name
     assert {setting.flag for setting in SETTINGS if setting.is_flag} == {
-        *("--data", "--sync", "--disk", "--scrub"),
+        *("--data", "--sync", "--disk", "--scrub", "--cluster-listen", "--join", "--secret-file"),
         *(
             "--listen",
             "--admin",

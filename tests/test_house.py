@@ -39,12 +39,14 @@ ROOMS: dict[str, frozenset[str]] = {
     "server": PURE | {"live", "wire"},
     "origin": PURE | {"live", "server", "store", "wire"},
     "admin": PURE | {"live", "server", "wire"},
+    "cluster": PURE | {"client", "live", "origin", "server", "store", "wire"},
     # The life of a server: puts the tables of handlers together.
-    "process": PURE | {"admin", "live", "origin", "server", "store"},
+    "process": PURE | {"admin", "client", "cluster", "live", "origin", "server", "store"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
-    "cli": PURE | {"client", "demo", "process", "store", "transfer", "wire", "chunkstore"},
+    "cli": PURE
+    | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -59,11 +61,18 @@ FOREIGN: dict[str, frozenset[str]] = {
     "server": frozenset({"trio"}),
     "origin": frozenset({"trio"}),
     "admin": frozenset({"prometheus_client", "trio"}),
+    "cluster": frozenset({"google_crc32c", "pyeclib", "trio"}),
     "process": frozenset({"trio"}),
     "client": frozenset({"h11", "trio"}),
     "transfer": frozenset({"trio"}),
     "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click", "rich", "trio"}),
+}
+
+# Rooms with a pure core of their own: the modules that decide, and import nothing that waits.
+PURE_CORES = {
+    "cluster": frozenset({"codec", "cutter", "ledger", "meta", "names", "patience", "placement"})
+    | {"planner", "race", "reconcile", "stripe", "turns", "unit"}
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.
@@ -206,6 +215,19 @@ def test_imports_point_inward(path: Path) -> None:
             assert top in FOREIGN.get(room, ()), f"{room} must not import {top}"
         elif room in PURE | {"wire"}:
             assert top not in IMPURE, f"{room} is pure and must not import {top}"
+
+
+@pytest.mark.parametrize(
+    ("room", "module"),
+    [(room, module) for room in PURE_CORES for module in sorted(PURE_CORES[room])],
+)
+def test_pure_cores_stay_pure(room: str, module: str) -> None:
+    core = {f"chunkstore.{room}.{name}" for name in PURE_CORES[room]}
+    for name in imported(parse(PACKAGE / room / f"{module}.py")):
+        top, _, rest = name.partition(".")
+        assert top not in IMPURE | {"trio"}, f"{module} is pure and must not import {top}"
+        if top == "chunkstore":
+            assert name in core or rest.partition(".")[0] in PURE, f"{name} is not pure"
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)

@@ -2,6 +2,9 @@
 
     options.py   flags made from the table of settings, and the settings they lead to
     serve.py     `chunkstore serve`: the live origin
+    node.py      `chunkstore node`: a storage server of a cluster
+    gateway.py   `chunkstore gateway`: what clients of a cluster talk to
+    cluster.py   `chunkstore cluster`: a gateway and its nodes on one machine
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
     fsck.py      `chunkstore fsck`: what a data dir has, and what is the matter with it
@@ -25,18 +28,21 @@ from contextlib import suppress
 import click
 
 from chunkstore import __version__
+from chunkstore.cli.cluster import cluster
 from chunkstore.cli.config import config
 from chunkstore.cli.demo import demo
 from chunkstore.cli.fsck import fsck
+from chunkstore.cli.gateway import gateway
 from chunkstore.cli.get import get
 from chunkstore.cli.ls import ls
+from chunkstore.cli.node import node
 from chunkstore.cli.put import put
 from chunkstore.cli.rm import rm
 from chunkstore.cli.serve import serve
 from chunkstore.cli.sign import sign
 from chunkstore.cli.tail import tail
 from chunkstore.cli.token import token
-from chunkstore.errors import ChunkstoreError, DataDirError, SettingsError
+from chunkstore.errors import ChunkstoreError, DataDirError, JoinError, SettingsError
 
 __all__ = ["cli", "main"]
 
@@ -63,7 +69,22 @@ def cli() -> None:
     """
 
 
-for _command in (serve, demo, put, get, ls, rm, tail, token, sign, config, fsck):
+for _command in (
+    serve,
+    node,
+    gateway,
+    cluster,
+    demo,
+    put,
+    get,
+    ls,
+    rm,
+    tail,
+    token,
+    sign,
+    config,
+    fsck,
+):
     cli.add_command(_command)
 
 
@@ -80,7 +101,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "chunkstore"
         return _fail(_WRONG_INPUT, f"{error.format_message()} See '{path} --help'.")
-    except (SettingsError, DataDirError) as error:
+    except (SettingsError, DataDirError, JoinError) as error:
         return _fail(_WRONG_INPUT, str(error))
     except (ChunkstoreError, click.ClickException) as error:
         return _fail(_FAILED, str(error))

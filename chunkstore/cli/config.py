@@ -19,7 +19,7 @@ __all__ = ["config", "render_settings", "render_token"]
 
 
 @click.command()
-@settings_options
+@settings_options("serve")
 def config(config_file: str | None, **flags: object) -> None:
     """Print every setting in force and where it came from.
 

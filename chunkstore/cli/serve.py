@@ -11,7 +11,7 @@ __all__ = ["serve"]
 
 
 @click.command()
-@settings_options
+@settings_options("serve")
 def serve(config_file: str | None, **flags: object) -> None:
     """Run the live origin until SIGTERM or SIGINT.
 
@@ -19,7 +19,7 @@ def serve(config_file: str | None, **flags: object) -> None:
     first signal lets running requests finish, a second one ends at once. SIGHUP reads the
     certificate again.
     """
-    settings, _ = load_settings(flags, config_file)
+    settings, _ = load_settings(flags, config_file, command="serve")
     sign_keys = load_sign_keys(settings)
     from chunkstore import process
 

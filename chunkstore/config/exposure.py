@@ -20,7 +20,8 @@ def check_exposure(settings: Settings) -> None:
     Raises:
         SettingsError: with the ways out.
     """
-    exposed = _beyond_loopback(settings.listen)
+    # What a node has on its port takes the cluster's signature.
+    exposed = None if settings.join else _beyond_loopback(settings.listen)
     if exposed and not settings.tokens and not settings.open_writes:
         raise SettingsError(
             "listen",

@@ -11,7 +11,8 @@ import tomllib
 from collections.abc import Mapping
 
 from chunkstore.auth import parse_token
-from chunkstore.config.settings import ENVIRONMENT_PREFIX, SETTINGS, Setting, Settings
+from chunkstore.config.setting import ENVIRONMENT_PREFIX, Setting
+from chunkstore.config.settings import SETTINGS, Settings
 from chunkstore.errors import SettingsError
 from chunkstore.policy import parse_row
 from chunkstore.units import parse_count, parse_duration, parse_size, parse_switch
@@ -125,6 +126,8 @@ def _read(setting: Setting, value: object, where: str) -> object:
             return value
         case "path":
             return _read_path(value)
+        case "url":
+            return _read_url(value)
         case "policies":
             return tuple(parse_row(row, place) for row, place in _rows(setting, value, where))
         case "tokens":
@@ -141,6 +144,12 @@ def _read_texts(value: object) -> tuple[str, ...]:
 def _read_path(value: object) -> str:
     if not isinstance(value, str) or not value or "\0" in value:
         raise ValueError(f"expected the path of a file, got {value!r}")
+    return value
+
+
+def _read_url(value: object) -> str:
+    if not isinstance(value, str) or not value.startswith(("http://", "https://")):
+        raise ValueError(f"expected a URL such as http://127.0.0.1:9000, got {value!r}")
     return value
 
 

@@ -35,12 +35,16 @@ def test_help(argv: list[str], capsys: Captured) -> None:
     assert "Usage: chunkstore" in capsys.readouterr().out
 
 
-def test_every_flag_is_explained_with_its_variable_and_default(capsys: Captured) -> None:
-    assert main(["serve", "--help"]) == 0
+@pytest.mark.parametrize("command", ["serve", "node"])
+def test_every_flag_is_explained_with_its_variable_and_default(
+    command: str, capsys: Captured
+) -> None:
+    assert main([command, "--help"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     for setting in SETTINGS:
-        assert (f"{setting.flag} " in text) is setting.is_flag
-        assert (f"[{setting.variable}; default: " in text) is setting.is_flag
+        is_shown = setting.is_flag and command in setting.commands
+        assert (f"{setting.flag} " in text) is is_shown
+        assert (f"[{setting.variable}; default: " in text) is is_shown
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ KINDS = {
     "duration": "time",
     "choice": "word",
     "path": "file",
+    "url": "URL",
 }
 LISTENERS_MAX = 64
 

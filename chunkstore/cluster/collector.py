@@ -1,0 +1,93 @@
+"""Parts that nothing names any more are taken from their nodes, and then forgotten.
+
+What can't be had from a node that is down stays there: it is an orphan, and goes when that is back.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import trio
+
+from chunkstore.client import expect
+from chunkstore.cluster.fleet import Fleet
+from chunkstore.cluster.links import Links
+from chunkstore.cluster.names import Part, part_path
+from chunkstore.errors import FetchError
+
+__all__ = ["Collector"]
+
+TASKS = 8
+"""So many generations go at a time: readers and writers shouldn't notice."""
+ABSENT_S = 30.0
+"""A node that isn't there is waited for so long: behind a start, none is for the first seconds."""
+
+
+class _Job(NamedTuple):
+    generation: int
+    places: Collection[tuple[int, int]]
+    then: Callable[[], None]
+
+
+class Collector:
+    """Deletes parts in the background.
+
+    Args:
+        links: to the nodes.
+        fleet: says which of them are up.
+    """
+
+    def __init__(self, links: Links, fleet: Fleet) -> None:
+        self._links = links
+        self._fleet = fleet
+        self._jobs: deque[_Job] = deque()
+        self._came = trio.Event()
+
+    def put(
+        self,
+        generation: int,
+        places: Collection[tuple[int, int]],
+        then: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Have parts taken away.
+
+        Args:
+            places: index of each part, with the number of a node that has it; 0: none has.
+            then: called once that was tried everywhere.
+        """
+        self._jobs.append(_Job(generation, places, then))
+        self._came.set()
+
+    async def run(self) -> None:
+        """Work until cancelled; what is left then is for the next start."""
+        async with trio.open_nursery() as nursery:
+            for _ in range(TASKS):
+                nursery.start_soon(self._work)
+
+    async def _work(self) -> None:
+        while True:
+            while not self._jobs:
+                self._came = trio.Event()
+                await self._came.wait()
+            generation, places, then = self._jobs.popleft()
+            async with trio.open_nursery() as nursery:
+                for index, node in places:
+                    if node:
+                        nursery.start_soon(self._delete, Part(generation, index), node)
+            then()
+
+    async def _delete(self, part: Part, node: int) -> None:
+        with trio.move_on_after(ABSENT_S):
+            while not self._fleet.is_up(node):  # noqa: ASYNC110 - a clock is asked, which tells nobody
+                await trio.sleep(1)
+        path = part_path(part)
+        try:
+            async with self._links.request(
+                node, "DELETE", path, generation=part.generation
+            ) as answer:
+                await expect(answer, 200, 204, 404)
+                await answer.body()
+        except FetchError:
+            return  # it is an orphan there

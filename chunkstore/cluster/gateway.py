@@ -1,0 +1,96 @@
+"""What clients of a cluster talk to: an origin whose store is the cluster."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import trio
+
+from chunkstore.cluster.codec import MAX_M
+from chunkstore.cluster.fleet import Fleet
+from chunkstore.cluster.links import Links
+from chunkstore.cluster.membership import Membership
+from chunkstore.cluster.meta import Meta
+from chunkstore.cluster.reception import Reception
+from chunkstore.cluster.scribe import Scribe
+from chunkstore.cluster.sign import Signer
+from chunkstore.cluster.sqlite import SqliteMeta
+from chunkstore.cluster.store import ClusterStore
+from chunkstore.config import Settings
+from chunkstore.errors import DataDirError
+from chunkstore.origin import Origin
+from chunkstore.server import Listener, Log
+
+__all__ = ["Gateway", "open_meta"]
+
+_META = "meta.sqlite"
+
+
+def open_meta(folder: Path) -> SqliteMeta:
+    """The metadata of a cluster, in a folder that is made if it isn't there.
+
+    Raises:
+        DataDirError: it can't be used; it is untouched.
+        DiskError: it can't be read or written.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataDirError(folder, error.strerror or str(error)) from error
+    return SqliteMeta(folder / _META)
+
+
+class Gateway(Origin):
+    """The gateway of a cluster, ready to `run`.
+
+    Args:
+        settings: limits, policies, tokens.
+        log: gets a line a request.
+        sign_keys: what signed URLs are checked with.
+        meta: the metadata; whoever opened it closes it.
+        secret: of the cluster.
+        nodes_at: listeners that nodes come to.
+        wall_s: Unix time.
+    Raises:
+        SettingsError: what computes parity isn't installed.
+
+    Attributes:
+        store: the cluster.
+        membership: its nodes.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: Log,
+        sign_keys: Sequence[bytes] = (),
+        *,
+        meta: Meta,
+        secret: bytes,
+        nodes_at: tuple[Listener, ...] = (),
+        wall_s: Callable[[], float] = time.time,
+    ) -> None:
+        signer, scribe = Signer(secret), Scribe(meta)
+        self.membership = Membership(meta.cluster_id, meta.nodes(), trio.current_time())
+        fleet = Fleet(self.membership, trio.current_time, random.random)
+        self._links = Links(fleet.address, signer, wall_s=wall_s)
+        self.store = ClusterStore(meta, scribe, fleet, self._links, wall_s=wall_s)
+        self._reception = Reception(settings, self.membership, scribe, signer, log, wall_s=wall_s)
+        self._nodes_at = nodes_at
+        self.store.fetcher.codec(MAX_M)  # a sixth node may come at any time: it is said now
+        super().__init__(settings, log, sign_keys, disk=self.store, wall_s=wall_s)
+
+    async def run(
+        self,
+        listeners: tuple[Listener, ...] = (),
+        *,
+        task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """As `Origin.run`; nodes are heard until the drain is over."""
+        async with self._links, trio.open_nursery() as nursery:
+            await nursery.start(self._reception.run, self._nodes_at)
+            await super().run(listeners, task_status=task_status)
+            nursery.cancel_scope.cancel()

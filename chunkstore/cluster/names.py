@@ -1,0 +1,43 @@
+"""What a part is called on a node: `/parts/` and its generation and index.
+
+::
+
+    /parts/000000000000002a.3
+
+The folder says by which rules its names and its units are made: others would get another one.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+__all__ = ["PARTS", "Part", "parse_part", "part_path"]
+
+PARTS = "/parts/"
+"""The folder that all parts of a node lie in."""
+_PART = re.compile(r"/parts/([0-9a-f]{16})\.(0|[1-9][0-9]{0,2})")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Part:
+    """One of the equal pieces of an object.
+
+    Attributes:
+        generation: of the object, never used for another one in this cluster.
+        index: which piece, from 0; first the data, then the parity.
+    """
+
+    generation: int
+    index: int
+
+
+def part_path(part: Part) -> str:
+    """The path of a part on its node, and its key there."""
+    return f"{PARTS}{part.generation:016x}.{part.index}"
+
+
+def parse_part(path: str) -> Part | None:
+    """The part that a path names; None: it is the path of none."""
+    found = _PART.fullmatch(path)
+    return Part(int(found[1], 16), int(found[2])) if found else None

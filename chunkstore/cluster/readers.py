@@ -1,0 +1,46 @@
+"""Who reads a generation here, and what is due once nobody does. Pure: the time comes in."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+__all__ = ["GRACE_S", "Readers"]
+
+GRACE_S = 600.0
+"""Readers of what was replaced, or given up, may go on for so long; then what they read may go."""
+
+
+class Readers:
+    """The holds of all generations, and what waits for their end."""
+
+    def __init__(self) -> None:
+        self._holds: Counter[int] = Counter()
+        self._waiting: dict[int, tuple[float, Callable[[], None]]] = {}  # deadlines in their order
+
+    def enter(self, generation: int) -> None:
+        """One more."""
+        self._holds[generation] += 1
+
+    def leave(self, generation: int) -> None:
+        """One fewer; behind the last, what waited for that is called."""
+        self._holds[generation] -= 1
+        if not self._holds[generation]:
+            del self._holds[generation]
+            if generation in self._waiting:
+                self._waiting.pop(generation)[1]()
+
+    def when_idle(self, generation: int, act: Callable[[], None], now_s: float) -> None:
+        """Have `act` called as soon as nobody reads a generation, perhaps now; each once."""
+        if self._holds[generation]:
+            self._waiting[generation] = now_s + GRACE_S, act
+        else:
+            act()
+
+    def expire(self, now_s: float) -> None:
+        """Call what has waited for as long as it may."""
+        for generation, (deadline_s, act) in list(self._waiting.items()):
+            if deadline_s > now_s:
+                return
+            del self._waiting[generation]
+            act()

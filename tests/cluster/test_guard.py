@@ -1,0 +1,61 @@
+"""A node's guard without a node: what it remembers is bounded."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+from trio.testing import memory_stream_pair
+
+from chunkstore.cluster import guard
+from chunkstore.cluster.guard import NodeGuard
+from chunkstore.cluster.names import Part, part_path
+from chunkstore.cluster.sign import Signer
+from chunkstore.config import Settings
+from chunkstore.metrics import Metrics
+from chunkstore.server import Exchange, Log, Server, StreamTransport
+from tests.origin.drive import Client
+
+NOW_S = 1_800_000_000.0
+SIGNER = Signer(b"0123456789abcdef")
+
+
+async def fine(exchange: Exchange) -> None:
+    """Whatever it is."""
+    await exchange.respond(200, b"")
+
+
+async def ask(server: Server, method: str, generation: int, *, signed_as: int | None = None) -> int:
+    """The status of a request about a part of a generation."""
+    path = part_path(Part(generation, 0))
+    number = generation if signed_as is None else signed_as
+    name, value = SIGNER.field(method, path, now_s=NOW_S, generation=number)
+    near, far = memory_stream_pair()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.serve, StreamTransport(far, "memory"))
+        client = Client(near)
+        answer = await client.ask(method, path, f"{name}: {value}")
+        await client.close()
+    return answer.status
+
+
+@pytest.fixture
+async def server(monkeypatch: pytest.MonkeyPatch) -> Server:
+    """One that does nothing, behind a guard that remembers three."""
+    monkeypatch.setattr(guard, "COLLECTED_COUNT", 3)
+    protect = NodeGuard(SIGNER, lambda: NOW_S).protect
+    handlers = {method: protect(method, fine) for method in ("GET", "PUT", "POST", "DELETE")}
+    return Server(Settings(log="off"), handlers, Metrics(), Log("off"))
+
+
+async def test_the_generations_taken_away_last_are_remembered(server: Server) -> None:
+    for generation in (1, 2, 3, 1, 4):
+        assert await ask(server, "DELETE", generation) == 200
+    for generation, status in ((2, 200), (3, 410), (1, 410), (4, 410), (5, 200)):
+        for method in ("PUT", "POST"):
+            assert await ask(server, method, generation) == status
+        assert await ask(server, "GET", generation) == 200
+
+
+async def test_a_generation_is_signed_with_its_part(server: Server) -> None:
+    assert await ask(server, "DELETE", 7, signed_as=8) == 403
+    assert await ask(server, "PUT", 7) == 200
