@@ -67,7 +67,29 @@ class Reading:
         Bytes that are damaged on disk are never sent: 500 before the head, else the answer is cut.
         """
         try:
-            await self._get(exchange)
+            request = exchange.request
+            if request.query and asks_for_list(request.query):
+                await self._listing.answer(exchange)
+                return
+            is_reload = "_HLS_" in request.query
+            if is_reload and not await self._reload.admit(exchange):
+                return
+            # A path without escapes that names something is its own normal form.
+            path = request.path
+            generation = None if "%" in path else self._catalog.namespace.visible(path)
+            if generation is None:
+                generation = await self._find(exchange)
+                if is_reload and generation is not None:
+                    # It came just now: a first playlist, which may not have what was asked for.
+                    if not await self._reload.admit(exchange):
+                        return
+                    generation = await self._find(exchange)
+            for _ in range(1 + KEPT_COUNT):
+                if generation is None:
+                    return
+                generation = await self._answer(exchange, generation)
+            if generation is not None:  # thousands may wait here: a storm of retries wakes them all
+                await exchange.refuse(503, "the upload was begun anew too often", _RETRY)
         except StoreError as error:
             self._catalog.metrics.reads_failed += 1
             exchange.connection.server.log.note(f"{exchange.request.path}: {error}")
@@ -75,31 +97,6 @@ class Reading:
                 await exchange.refuse(500, "the object's bytes can't be read; the log says why")
             else:
                 exchange.ending = Ending.DAMAGED
-
-    async def _get(self, exchange: Exchange) -> None:
-        request = exchange.request
-        if request.query and asks_for_list(request.query):
-            await self._listing.answer(exchange)
-            return
-        is_reload = "_HLS_" in request.query
-        if is_reload and not await self._reload.admit(exchange):
-            return
-        # A path without escapes that names something is its own normal form.
-        path = request.path
-        generation = None if "%" in path else self._catalog.namespace.visible(path)
-        if generation is None:
-            generation = await self._find(exchange)
-            if is_reload and generation is not None:
-                # It came just now: a first playlist, which may not have what was asked for.
-                if not await self._reload.admit(exchange):
-                    return
-                generation = await self._find(exchange)
-        for _ in range(1 + KEPT_COUNT):
-            if generation is None:
-                return
-            generation = await self._answer(exchange, generation)
-        if generation is not None:  # thousands may wait here: a storm of retries wakes them all
-            await exchange.refuse(503, "the upload was begun anew too often", _RETRY)
 
     async def head(self, exchange: Exchange) -> None:
         """Answer HEAD: GET's head, at once; it never waits for an object."""
@@ -276,7 +273,9 @@ class Reading:
     ) -> None:
         """Send payload [start, stop), all of which is there; cut if the object is deleted."""
         ring = generation.ring
-        part = await _part(generation, start, stop)  # before the head: it may be damaged
+        part: FileRange | bytes | memoryview | None = None
+        if start < ring.base:
+            part = await _part(generation, start, stop)  # before the head: it may be damaged
         head = exchange.head(status, fields, stop - start)
         if part is None and stop - start <= JOIN_BYTES:
             await exchange.send([b"".join([head, *ring.views(start, stop)])])
