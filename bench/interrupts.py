@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Iterator
+from types import FrameType
 
 __all__ = ["catch_signals", "hold_signals"]
 
@@ -40,7 +41,10 @@ class _Signals:
             self._holders -= 1
             self._raise()
 
-    def _on_signal(self, number: int, frame: object) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        # A signal may come in before the handler of the one before it has noted anything.
+        while frame is not None and frame.f_code is _Signals._on_signal.__code__:
+            number, frame = frame.f_locals["number"], frame.f_back
         self._came = self._came or number
         self._raise()
 

@@ -51,7 +51,7 @@ class Database:
                 except BaseException:  # whatever it is: nobody else can close it
                     self.writer.close()
                     raise
-        except BaseException:
+        except BaseException:  # whatever it is: others may have the file
             os.close(self._lock)
             raise
 
