@@ -43,13 +43,8 @@ class NodeGuard:
             request = exchange.request
             part = parse_part(request.path)
             generation = None if part is None else part.generation
-            denial = self._signer.judge(
-                request.method,
-                request.target,
-                request.fields.get("authorization"),
-                now_s=self._wall_s(),
-                length=None if request.fields.chunked else request.fields.content_length or 0,
-                generation=generation,
+            denial = self._signer.judge_request(
+                request, now_s=self._wall_s(), generation=generation
             )
             if denial is not None:
                 challenge = _CHALLENGE if denial.status == 401 else b""

@@ -21,7 +21,6 @@ from chunkstore.cluster.stripe import K
 __all__ = [
     "EVEN",
     "FULL",
-    "NOWHERE",
     "Move",
     "Node",
     "Placed",
@@ -33,8 +32,6 @@ __all__ = [
 
 FULL = 0.95
 """Of its capacity; beyond that a node gets no part."""
-NOWHERE = 0
-"""In place of a node's number: no node has the part."""
 _CANDIDATES_BEYOND = 4
 """Drawn more than are needed: few enough that the draw matters, enough that the fullest lose it."""
 EVEN = 0.03
@@ -90,7 +87,7 @@ class Placed(Protocol):
 
     @property
     def nodes(self) -> tuple[int, ...]:
-        """Number of each part's node, or NOWHERE."""
+        """Number of each part's node, or `meta.NOWHERE`."""
 
 
 class Move(NamedTuple):

@@ -25,7 +25,8 @@ from collections.abc import Callable, Collection, Iterable
 from enum import Enum
 from typing import NamedTuple
 
-from chunkstore.cluster.placement import NOWHERE, Placed, parity_count
+from chunkstore.cluster.meta import NOWHERE
+from chunkstore.cluster.placement import Placed, parity_count
 from chunkstore.cluster.stripe import K
 
 __all__ = [

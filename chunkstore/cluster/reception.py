@@ -105,13 +105,7 @@ class Reception:
 
     async def _answer(self, exchange: Exchange) -> None:
         request = exchange.request
-        denial = self._signer.judge(
-            request.method,
-            request.target,
-            request.fields.get("authorization"),
-            now_s=self._wall_s(),
-            length=None if request.fields.chunked else request.fields.content_length or 0,
-        )
+        denial = self._signer.judge_request(request, now_s=self._wall_s())
         answer = self._paths.get((request.method, request.path))
         if denial is not None:
             await self._refuse(exchange, Refused(*denial))

@@ -17,6 +17,7 @@ import re
 
 from chunkstore.auth import Denial
 from chunkstore.errors import SettingsError
+from chunkstore.wire import Request
 
 __all__ = ["MAX_AGE_S", "SECRET_BYTES_MAX", "SECRET_BYTES_MIN", "Signer", "parse_secret"]
 
@@ -104,6 +105,20 @@ class Signer:
                 " are both clocks right",
             )
         return None
+
+    def judge_request(
+        self, request: Request, *, now_s: float, generation: int | None = None
+    ) -> Denial | None:
+        """The same for a request that has come."""
+        fields = request.fields
+        return self.judge(
+            request.method,
+            request.target,
+            fields.get("authorization"),
+            now_s=now_s,
+            length=None if fields.chunked else fields.content_length or 0,
+            generation=generation,
+        )
 
     def _sign(
         self, method: str, target: str, generation: int | None, length: int | None, date: str

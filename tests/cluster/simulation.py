@@ -15,7 +15,8 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from chunkstore.cluster.placement import NOWHERE, Node, choose, moves, parity_count, spread
+from chunkstore.cluster.meta import NOWHERE
+from chunkstore.cluster.placement import Node, choose, moves, parity_count, spread
 from chunkstore.cluster.planner import (
     Backlog,
     Condition,

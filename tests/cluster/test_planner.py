@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.cluster.placement import NOWHERE, parity_count
+from chunkstore.cluster.meta import NOWHERE
+from chunkstore.cluster.placement import parity_count
 from chunkstore.cluster.planner import (
     PAUSE_FACTOR,
     Backlog,
