@@ -236,6 +236,7 @@ def test_the_table_of_settings_is_whole() -> None:
         ),
         *("--upload-idle", "--idle", "--max-connections", "--log"),
         *("--tls-cert", "--tls-key", "--sign-key-file"),
+        *("--heal-after", "--repair-rate", "--move-rate", "--scrub-parts"),
     }
 
 

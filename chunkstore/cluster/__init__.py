@@ -4,8 +4,6 @@ stripe.py      where a byte of an object lies in its parts, by arithmetic
 unit.py        what a part is made of, and how it says of itself what it is
 codec.py       parity, and lost units from those that are left
 placement.py   which nodes get parts, and which parts move to newcomers
-planner.py     which parts are to be made anew, fewest left first
-reconcile.py   what a node has, compared with what it should have
 names.py       what a part is called on a node
 sign.py        who may talk to whom: each request signed with the secret of the cluster
 meta.py        the metadata: what is where, what is under way; what each change promises
@@ -35,6 +33,7 @@ ledger.py      what is known of all objects, packed
 readers.py     who reads what here, and what is due once nobody does
 collector.py   parts that nothing names any more are taken away
 turns.py       changes of a name take effect in their order
+heal/          what it does by itself: repair, scrub, moves to newcomers
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ import trio
 from chunkstore.cluster.collector import Collector
 from chunkstore.cluster.fetch import Fetcher
 from chunkstore.cluster.fleet import Fleet
+from chunkstore.cluster.heal.damage import Damage
 from chunkstore.cluster.ledger import Ledger, Stored
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.meta import Manifest, Meta, Open, Swap
@@ -52,7 +53,8 @@ class ClusterStore:
         in_thread: calls what computes, in a thread.
 
     Attributes:
-        fleet: as above.
+        scribe, fleet: as above.
+        damage: parts that were found not to be right.
         fetcher: reads from nodes.
         turns, collector: of the uploads.
     """
@@ -67,9 +69,10 @@ class ClusterStore:
         wall_s: Callable[[], float] = time.time,
         in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = trio.to_thread.run_sync,
     ) -> None:
-        self._scribe = scribe
+        self.scribe = scribe
         self.fleet = fleet
-        self.fetcher = Fetcher(links, self._flawed)
+        self.damage = Damage()
+        self.fetcher = Fetcher(links, self.damage.note)
         self.turns = Turns()
         self.collector = Collector(links, fleet)
         self.in_thread = in_thread
@@ -84,7 +87,6 @@ class ClusterStore:
         self._uploads: dict[ClusterUpload, None] = {}
         self._writing: trio.Nursery | None = None
         self._stopping = trio.Event()
-        self._flaws: set[tuple[int, int, int]] = set()
 
     def _collect_leftovers(self, meta: Meta) -> None:
         """Who read or wrote in another process does so no more."""
@@ -102,7 +104,7 @@ class ClusterStore:
             nursery.start_soon(self._stop_when_cancelled)
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as serving:
-                    await serving.start(self._scribe.run)
+                    await serving.start(self.scribe.run)
                     await serving.start(self._windows.run)
                     serving.start_soon(self.collector.run)
                     serving.start_soon(self._expire)
@@ -172,7 +174,7 @@ class ClusterStore:
         self._next += 1
         if self._next + BLOCK_COUNT // 2 == self._reserved:
             beyond = self._reserved
-            self._scribe.put(lambda meta: _reserve_beyond(meta, beyond), self._reserved_more)
+            self.scribe.put(lambda meta: _reserve_beyond(meta, beyond), self._reserved_more)
         self._uploads[upload] = None
         self._writing.start_soon(self._write, upload)
         return upload
@@ -197,7 +199,7 @@ class ClusterStore:
 
         deadline_s = self._wall_s() + GRACE_S
         delete: Callable[[Meta], Manifest | None] = lambda meta: meta.delete(key, deadline_s)  # noqa: E731 - typed
-        self.turns.ready(self.turns.take(key), lambda: self._scribe.put(delete, deleted))
+        self.turns.ready(self.turns.take(key), lambda: self.scribe.put(delete, deleted))
 
     # --- what uploads ask ----------------------------------------------------------------------
 
@@ -216,7 +218,7 @@ class ClusterStore:
 
         # After a power cut parts without a record are orphans; but no number may come twice.
         is_lasting = generation >= self._reserved
-        self._reserved = max(self._reserved, await self._scribe.ask(begin, is_lasting=is_lasting))
+        self._reserved = max(self._reserved, await self.scribe.ask(begin, is_lasting=is_lasting))
 
     async def move_open(self, generation: int, nodes: tuple[int, ...]) -> None:
         """Note that parts of an upload will be elsewhere.
@@ -225,7 +227,7 @@ class ClusterStore:
             DiskError: it can't be noted.
         """
         try:
-            await self._scribe.ask(lambda meta: meta.move_open(generation, nodes), is_lasting=False)
+            await self.scribe.ask(lambda meta: meta.move_open(generation, nodes), is_lasting=False)
         except StoreError as error:
             raise DiskError(str(error)) from error
 
@@ -240,13 +242,13 @@ class ClusterStore:
 
         deadline_s = self._wall_s() + GRACE_S
         commit: Callable[[Meta], Manifest | None] = lambda meta: meta.commit(manifest, deadline_s)  # noqa: E731 - typed
-        self.turns.ready(turn, lambda: self._scribe.put(commit, committed))
+        self.turns.ready(turn, lambda: self.scribe.put(commit, committed))
 
     def drop(self, generation: int, tried: set[tuple[int, int]]) -> None:
         """An upload came to nothing: take its parts away, then its record."""
 
         def forget() -> None:
-            self._scribe.put(lambda meta: meta.abort(generation), lambda *_: None, is_lasting=False)
+            self.scribe.put(lambda meta: meta.abort(generation), lambda *_: None, is_lasting=False)
 
         self.collector.put(generation, tried, forget)
 
@@ -266,7 +268,7 @@ class ClusterStore:
         def make(meta: Meta) -> tuple[bool, Manifest | None]:
             return meta.swap_part(swap), meta.manifest(key)
 
-        is_made, manifest = await self._scribe.ask(make)
+        is_made, manifest = await self.scribe.ask(make)
         if is_made and manifest is not None:
             now = self._ledger.manifest(key)
             if now is not None and now.generation == manifest.generation:
@@ -298,8 +300,8 @@ class ClusterStore:
 
     @property
     def flaw_count(self) -> int:
-        """Parts that readers found damaged or missing."""
-        return len(self._flaws)
+        """Parts that were found damaged or missing."""
+        return self.damage.found_count
 
     def trouble(self) -> list[str]:
         """As `Store.trouble`."""
@@ -319,14 +321,9 @@ class ClusterStore:
 
     def _forget(self, generation: int, nodes: tuple[int, ...]) -> None:
         def forget() -> None:
-            self._scribe.put(
-                lambda meta: meta.forget(generation), lambda *_: None, is_lasting=False
-            )
+            self.scribe.put(lambda meta: meta.forget(generation), lambda *_: None, is_lasting=False)
 
         self.collector.put(generation, set(enumerate(nodes)), forget)
-
-    def _flawed(self, generation: int, part: int, node: int) -> None:
-        self._flaws.add((generation, part, node))
 
 
 class _HeldSource(ClusterSource):

@@ -151,6 +151,50 @@ class Settings:
         is_flag=True,
         commands=("node", "gateway"),
     )
+    heal_after_s: float = declare(
+        "duration",
+        600.0,
+        "How long a node that is gone is waited for before its parts are made anew elsewhere.",
+        least=1,
+        most=_YEAR_S,
+        is_flag=True,
+        commands=("gateway",),
+    )
+    repair_rate_bytes: int = declare(
+        "size",
+        64 * 2**20,
+        "Bytes a second that repair writes to the nodes, all together.",
+        least=2**16,
+        most=2**40,
+        is_flag=True,
+        commands=("gateway",),
+    )
+    move_rate_bytes: int = declare(
+        "size",
+        16 * 2**20,
+        "Bytes a second that are moved to nodes that are emptier than others.",
+        least=2**16,
+        most=2**40,
+        is_flag=True,
+        commands=("gateway",),
+    )
+    scrub_parts_s: float | None = declare(
+        "duration",
+        30 * 86400.0,
+        "Read all parts once in so long, and mend what is damaged; none: what readers meet alone.",
+        least=1,
+        most=10 * _YEAR_S,
+        is_flag=True,
+        commands=("gateway",),
+    )
+    backup_s: float | None = declare(
+        "duration",
+        3600.0,
+        "Keep a copy of the metadata on three nodes, made anew once in so long; none: none.",
+        least=1,
+        most=_YEAR_S,
+        commands=("gateway",),
+    )
     max_object_bytes: int | None = declare(
         "size",
         None,

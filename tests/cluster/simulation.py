@@ -15,9 +15,7 @@ import random
 from collections import Counter
 from dataclasses import dataclass, field
 
-from chunkstore.cluster.meta import NOWHERE
-from chunkstore.cluster.placement import Node, choose, moves, parity_count, spread
-from chunkstore.cluster.planner import (
+from chunkstore.cluster.heal.planner import (
     Backlog,
     Condition,
     NodeState,
@@ -26,7 +24,9 @@ from chunkstore.cluster.planner import (
     assess,
     look,
 )
-from chunkstore.cluster.reconcile import Listed, Verdict, reconcile
+from chunkstore.cluster.heal.reconcile import Listed, Verdict, reconcile
+from chunkstore.cluster.meta import NOWHERE
+from chunkstore.cluster.placement import Node, choose, moves, parity_count, spread
 from chunkstore.cluster.stripe import K
 from tests.cluster.fill import Held, mixed_sizes
 

@@ -9,7 +9,7 @@ import os
 
 import pytest
 
-from chunkstore.cluster.planner import PAUSE_FACTOR
+from chunkstore.cluster.heal.planner import PAUSE_FACTOR
 from tests.cluster.fill import GIB
 from tests.cluster.simulation import HEAL_S, Simulation
 

@@ -9,9 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.cluster.meta import NOWHERE
-from chunkstore.cluster.placement import parity_count
-from chunkstore.cluster.planner import (
+from chunkstore.cluster.heal.planner import (
     PAUSE_FACTOR,
     Backlog,
     Condition,
@@ -21,6 +19,8 @@ from chunkstore.cluster.planner import (
     look,
     readable_parts,
 )
+from chunkstore.cluster.meta import NOWHERE
+from chunkstore.cluster.placement import parity_count
 from chunkstore.cluster.stripe import K
 from tests.cluster.fill import Held
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.cluster.reconcile import Listed, Verdict, reconcile
+from chunkstore.cluster.heal.reconcile import Listed, Verdict, reconcile
 from tests.cluster.fill import Held
 
 GENERATIONS = st.integers(0, 12)

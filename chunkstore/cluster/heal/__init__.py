@@ -1,0 +1,11 @@
+"""What a cluster does by itself: what was lost is made anew, what rotted is found, load is evened.
+
+planner.py    which parts are to be made anew, fewest left first
+reconcile.py  what a node has, compared with what it should have
+damage.py     parts that are known not to be right where they should be
+throttle.py   so many bytes a second, and no more
+"""
+
+from __future__ import annotations
+
+__all__: list[str] = []
