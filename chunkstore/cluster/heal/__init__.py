@@ -4,6 +4,7 @@ planner.py    which parts are to be made anew, fewest left first
 reconcile.py  what a node has, compared with what it should have
 damage.py     parts that are known not to be right where they should be
 throttle.py   so many bytes a second, and no more
+swap.py       a part is put on another node, under an intent that the metadata has
 """
 
 from __future__ import annotations
