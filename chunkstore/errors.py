@@ -14,6 +14,7 @@
         DiskFullError               for want of room
         QuorumError(needed, found)  for want of storage nodes
         StaleError(detail)            what a change rests on no longer holds
+      CheckError(detail)              a service under test did something else than was expected
       FetchError(detail)              a request of ours to another server failed
         ConnectError                  there was no connection to ask on
         CutError                      the connection ended before the answer did
@@ -35,6 +36,7 @@ from pathlib import PurePath
 
 __all__ = [
     "CapacityError",
+    "CheckError",
     "ChunkstoreError",
     "ConnectError",
     "CutError",
@@ -216,6 +218,18 @@ class StatusError(FetchError):
         super().__init__(detail)
         self.status = status
         self.retry_after_s = retry_after_s
+
+
+class CheckError(ChunkstoreError):
+    """A service under test did something else than was expected.
+
+    Args:
+        detail: what was expected and what came.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
 
 
 class JoinError(ChunkstoreError):

@@ -263,7 +263,12 @@ async def _serve(
 
             urls = tuple(listener.url for listener in listeners if not listener.unix_path)
             admin = Admin(
-                origin.server.settings, origin.catalog, origin.server, origin.gate, data_urls=urls
+                origin.server.settings,
+                origin.catalog,
+                origin.server,
+                origin.gate,
+                data_urls=urls,
+                figures=origin.figures,
             )
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:

@@ -74,6 +74,7 @@ PURE_CORES = {
     "cluster": frozenset({"codec", "cutter", "ledger", "meta", "names", "patience", "placement"})
     | {"race", "stripe", "turns", "unit"}
     | {"heal.damage", "heal.planner", "heal.reconcile"}
+    | {"check.cases", "hello", "membership", "status"}
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

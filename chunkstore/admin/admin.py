@@ -12,7 +12,7 @@ import trio
 
 from chunkstore.admin.console import Console
 from chunkstore.admin.events import Events
-from chunkstore.admin.exposition import Exposition
+from chunkstore.admin.exposition import Exposition, Figures
 from chunkstore.admin.tables import Tables
 from chunkstore.auth import Gate
 from chunkstore.config import Settings
@@ -40,6 +40,7 @@ class Admin:
         origin: the server of its data port.
         gate: asked for a token, where there is one with the right ADMIN.
         data_urls: where the origin listens, for the console.
+        figures: what /metrics has besides; None: nothing.
         wall_s: Unix time.
 
     Attributes:
@@ -54,6 +55,7 @@ class Admin:
         gate: Gate,
         *,
         data_urls: tuple[str, ...] = (),
+        figures: Figures | None = None,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
         self._catalog = catalog
@@ -62,7 +64,7 @@ class Admin:
         self._wall_s = wall_s
         tables = Tables(catalog, origin, _COMMON)
         self._paths: dict[str, Handler] = {
-            "/metrics": Exposition(catalog, origin, _COMMON).answer,
+            "/metrics": Exposition(catalog, origin, _COMMON, figures).answer,
             "/events": Events(catalog.journal, _COMMON).answer,
             "/objects": tables.objects,
             "/connections": tables.connections,

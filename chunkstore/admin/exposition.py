@@ -6,7 +6,8 @@ that a user chooses, so their number is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
@@ -19,12 +20,14 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from chunkstore.live import Catalog
-from chunkstore.metrics import AGE_BOUNDS_S, Histogram
+from chunkstore.metrics import AGE_BOUNDS_S, Figure, Histogram
 from chunkstore.server import Exchange, Server
 from chunkstore.wire import field_block
 
-__all__ = ["Exposition"]
+__all__ = ["Exposition", "Figures"]
 
+Figures: TypeAlias = "Callable[[], Awaitable[Iterable[Figure]]]"
+"""Gives what else is counted, each time that somebody asks."""
 _CONTENT_TYPE = field_block([("Content-Type", CONTENT_TYPE_LATEST)])
 
 
@@ -35,17 +38,24 @@ class Exposition(Collector):
         catalog: whose objects, memory and readers are counted.
         origin: whose connections and answers are.
         fields: go into every answer.
+        figures: what else is counted; None: nothing.
     """
 
-    def __init__(self, catalog: Catalog, origin: Server, fields: bytes) -> None:
+    def __init__(
+        self, catalog: Catalog, origin: Server, fields: bytes, figures: Figures | None = None
+    ) -> None:
         self._catalog = catalog
         self._origin = origin
         self._fields = _CONTENT_TYPE + fields
+        self._figures = figures
+        self._others: list[Figure] = []
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
     async def answer(self, exchange: Exchange) -> None:
         """All metrics now."""
+        if self._figures is not None:
+            self._others = list(await self._figures())
         await exchange.respond(200, self._fields, generate_latest(self._registry))
 
     def describe(self) -> list[Metric]:
@@ -58,6 +68,7 @@ class Exposition(Collector):
         yield from self._uploads()
         yield from self._readers()
         yield from self._stored()
+        yield from map(_family, self._others)
 
     def _answers(self) -> Iterator[Metric]:
         metrics = self._origin.metrics
@@ -125,6 +136,13 @@ class Exposition(Collector):
         yield _gauges("disk_bytes", "The data folder.", "use", shelf.usage() if shelf else {})
         yield _gauge("disk_troubles", "Things wrong with it.", len(shelf.trouble()) if shelf else 0)
         yield _counter("disk_flaws", "Damage found by the scrub.", shelf.flaw_count if shelf else 0)
+
+
+def _family(figure: Figure) -> Metric:
+    name, text, label, values, is_counter = figure
+    if is_counter:
+        return _counters(name, text, label, values)
+    return _gauges(name, text, label, values) if label else _gauge(name, text, values[""])
 
 
 def _counter(name: str, text: str, value: int) -> Metric:

@@ -5,6 +5,7 @@
     node.py      `chunkstore node`: a storage server of a cluster
     gateway.py   `chunkstore gateway`: what clients of a cluster talk to
     cluster.py   `chunkstore cluster`: a gateway and its nodes on one machine
+    cluster_status.py, cluster_check.py   `chunkstore cluster status` and `check`
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
     fsck.py      `chunkstore fsck`: what a data dir has, and what is the matter with it

@@ -8,6 +8,9 @@ from pathlib import Path
 import click
 import trio
 
+from chunkstore.cli.cluster_check import check
+from chunkstore.cli.cluster_status import status
+
 __all__ = ["cluster"]
 
 
@@ -28,8 +31,9 @@ __all__ = ["cluster"]
 def cluster(context: click.Context, nodes: int, data: str | None, listen: tuple[str, ...]) -> None:
     """Run a gateway and its storage servers as processes on this machine, until SIGTERM or SIGINT.
 
-    Prints "listening on http://HOST:PORT" on stderr once all of them are there. For more than one
-    machine there are `chunkstore gateway` and `chunkstore node`.
+    Prints "nodes at URL", the command that shows its status, and "listening on URL" on stderr once
+    all of them are there. For more than one machine there are `chunkstore gateway` and `chunkstore
+    node`.
     """
     if context.invoked_subcommand is not None:
         return
@@ -46,3 +50,7 @@ def cluster(context: click.Context, nodes: int, data: str | None, listen: tuple[
     else:
         with tempfile.TemporaryDirectory(prefix="chunkstore-") as folder:
             run(Path(folder))
+
+
+cluster.add_command(status)
+cluster.add_command(check)

@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from chunkstore.transfer import Arrival, Entry
 
-__all__ = ["ARRIVAL_HEAD", "arrival_line", "entry_json", "entry_line", "printable", "seconds"]
+__all__ = [
+    "ARRIVAL_HEAD",
+    "arrival_line",
+    "entry_json",
+    "entry_line",
+    "printable",
+    "rough_size",
+    "rough_time",
+    "seconds",
+    "table_lines",
+]
 
+_SIZES = ("B", "kB", "MB", "GB", "TB", "PB")
 ARRIVAL_HEAD = f"{'arrived':<12} {'chunk':>7} {'size':>10} {'end':>12} {'gap':>10} {'open for':>9}"
 
 
@@ -40,6 +52,43 @@ def seconds(value_s: float | None) -> str:
     if value_s is None:
         return "-"
     return f"{value_s * 1000:.1f} ms" if value_s < 1 else f"{value_s:.2f} s"
+
+
+def rough_size(size_bytes: float) -> str:
+    """A size for the eye: two to four digits and a unit."""
+    at = 0
+    while round(size_bytes) >= 1000 and at < len(_SIZES) - 1:
+        size_bytes /= 1000
+        at += 1
+    is_whole = not at or size_bytes >= 99.95
+    return f"{size_bytes:.0f} {_SIZES[at]}" if is_whole else f"{size_bytes:.1f} {_SIZES[at]}"
+
+
+def rough_time(value_s: float) -> str:
+    """A time for the eye: the two largest units of it."""
+    minutes, s = divmod(round(value_s), 60)
+    hours, m = divmod(minutes, 60)
+    days, h = divmod(hours, 24)
+    named = [(days, "d"), (h, "h"), (m, "m"), (s, "s")]
+    first = next((at for at, (count, _) in enumerate(named) if count), len(named) - 1)
+    return " ".join(f"{count} {unit}" for count, unit in named[first : first + 2] if count) or "0 s"
+
+
+def table_lines(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
+    """Rows as lines with aligned columns.
+
+    Args:
+        rows: of one length; the first one is the head.
+        right: columns that are aligned at their right.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def arrival_line(arrival: Arrival, now: datetime, open_for_s: float | None) -> str:

@@ -22,7 +22,7 @@ from chunkstore.config import (
 )
 from chunkstore.errors import SettingsError
 
-__all__ = ["load_secret", "load_settings", "load_sign_keys", "settings_options"]
+__all__ = ["load_secret", "load_settings", "load_sign_keys", "secret_option", "settings_options"]
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -72,6 +72,18 @@ def _option(setting: Setting) -> Callable[[_F], _F]:
         default=None,
         metavar=None if is_switch else _METAVARS.get(setting.kind, "|".join(setting.choices)),
         help=f"{setting.reason}  [{setting.variable}; default: {shown}]",
+    )
+
+
+def secret_option(*, is_required: bool) -> Callable[[_F], _F]:
+    """`--secret-file` for a command that is no server; it takes the servers' environment."""
+    variable = f"{ENVIRONMENT_PREFIX}SECRET_FILE"
+    return click.option(
+        "--secret-file",
+        metavar="FILE",
+        envvar=variable,
+        required=is_required,
+        help=f"File with the secret of the cluster.  [{variable}]",
     )
 
 

@@ -26,6 +26,9 @@ __all__ = [
     "run",
     "stdin_fd",
     "stdout_fd",
+    "timeout_option",
+    "timeouts_of",
+    "token_option",
 ]
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -66,6 +69,28 @@ _DURATION = _Parsed("time", _positive(parse_duration))
 _TOKEN = _Parsed("token", check_token)
 
 
+timeout_option = click.option(
+    "--timeout",
+    type=_DURATION,
+    metavar="TIME",
+    default=f"{_DEFAULT.stall_s:g}s",
+    show_default=True,
+    help="How long nothing may move; the whole may take any time.",
+)
+token_option = click.option(
+    "--token",
+    type=_TOKEN,
+    metavar="TOKEN",
+    envvar=f"{ENVIRONMENT_PREFIX}TOKEN",
+    help=f"Bearer token; user:password@ in the URL wins over it.  [{ENVIRONMENT_PREFIX}TOKEN]",
+)
+
+
+def timeouts_of(timeout_s: float) -> Timeouts:
+    """How long to wait, as `timeout_option` says."""
+    return Timeouts(min(_DEFAULT.connect_s, timeout_s), timeout_s)
+
+
 @dataclass(frozen=True, slots=True)
 class Remote:
     """How to talk to a server, as the flags say.
@@ -93,37 +118,19 @@ def remote_options(function: _F) -> _F:
     """Give a command the flags that make a `Remote`, which it gets as `remote`."""
 
     def made(token: str | None, timeout: float, retries: int, **others: object) -> object:
-        timeouts = Timeouts(min(_DEFAULT.connect_s, timeout), timeout)
-        return function(remote=Remote(token, timeouts, Backoff(retries)), **others)
+        return function(remote=Remote(token, timeouts_of(timeout), Backoff(retries)), **others)
 
     made.__doc__, made.__name__ = function.__doc__, function.__name__
     made.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]  # click's own
-    for option in (
-        click.option(
-            "--retries",
-            type=click.IntRange(0, 1000),
-            metavar="N",
-            default=Backoff().retries,
-            show_default=True,
-            help="Tries after the first, for lost connections and 5xx; never after 4xx.",
-        ),
-        click.option(
-            "--timeout",
-            type=_DURATION,
-            metavar="TIME",
-            default=f"{_DEFAULT.stall_s:g}s",
-            show_default=True,
-            help="How long nothing may move; the whole may take any time.",
-        ),
-        click.option(
-            "--token",
-            type=_TOKEN,
-            metavar="TOKEN",
-            envvar=f"{ENVIRONMENT_PREFIX}TOKEN",
-            help="Bearer token; user:password@ in the URL wins over it."
-            f"  [{ENVIRONMENT_PREFIX}TOKEN]",
-        ),
-    ):
+    retries_option = click.option(
+        "--retries",
+        type=click.IntRange(0, 1000),
+        metavar="N",
+        default=Backoff().retries,
+        show_default=True,
+        help="Tries after the first, for lost connections and 5xx; never after 4xx.",
+    )
+    for option in (retries_option, timeout_option, token_option):
         made = option(made)
     return made  # type: ignore[return-value]  # it takes the flags beside what it took
 

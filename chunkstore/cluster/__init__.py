@@ -13,6 +13,10 @@ scribe.py      the metadata's thread, as tasks see it: changes of many in one tr
 hello.py       what a node says of itself
 membership.py  which nodes there are, which are up, who is refused
 reception.py   the gateway's listener for nodes: register, heartbeat, status
+status.py      what an operator is shown
+overview.py    the same, counted when somebody asks
+inquiry.py     who asks a gateway for it
+check/         a test of a deployed service
 identity.py    who a node is, kept in its data dir
 link.py        a node's side of the gateway's listener for nodes
 guard.py       what a node lets in

@@ -14,13 +14,15 @@ from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.membership import Membership
 from chunkstore.cluster.meta import Meta
-from chunkstore.cluster.reception import Reception
+from chunkstore.cluster.overview import Overview
+from chunkstore.cluster.reception import Reception, View
 from chunkstore.cluster.scribe import Scribe
 from chunkstore.cluster.sign import Signer
 from chunkstore.cluster.sqlite import SqliteMeta
 from chunkstore.cluster.store import ClusterStore
 from chunkstore.config import Settings
 from chunkstore.errors import DataDirError
+from chunkstore.metrics import Figure
 from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log
 
@@ -78,10 +80,21 @@ class Gateway(Origin):
         fleet = Fleet(self.membership, trio.current_time, random.random)
         self._links = Links(fleet.address, signer, wall_s=wall_s)
         self.store = ClusterStore(meta, scribe, fleet, self._links, wall_s=wall_s)
-        self._reception = Reception(settings, self.membership, scribe, signer, log, wall_s=wall_s)
+        self._overview = Overview(self.membership, self.store)
+        views: dict[str, View] = {
+            "/status": self._overview.status,
+            "/manifest": self._overview.manifest,
+        }
+        self._reception = Reception(
+            settings, self.membership, scribe, signer, log, views, wall_s=wall_s
+        )
         self._nodes_at = nodes_at
         self.store.fetcher.codec(MAX_M)  # a sixth node may come at any time: it is said now
         super().__init__(settings, log, sign_keys, disk=self.store, wall_s=wall_s)
+
+    async def figures(self) -> list[Figure]:
+        """As `Origin.figures`, of the cluster."""
+        return await self._overview.figures()
 
     async def run(
         self,

@@ -80,6 +80,10 @@ class Ledger:
         facts_at = start + _SHA256_BYTES
         return Stored(generation, size, row[facts_at:], row[start:facts_at])
 
+    def keys(self) -> list[str]:
+        """All names, as a copy. Cost: 10 ms for a million."""
+        return list(self._rows)
+
     def objects(self) -> Iterator[tuple[str, int, bytes]]:
         """Names, generations and facts; while nothing is changed. Cost: a microsecond each."""
         for key, row in self._rows.items():

@@ -1,7 +1,8 @@
 """A gateway and its nodes as processes on this machine, started and ended together.
 
 Each has a session of its own, so that what a terminal sends reaches only who started them: it ends
-the gateway first, whose last uploads still need nodes. A process that ends by itself ends all.
+the gateway first, whose last uploads still need nodes. A process that ends by itself ends all; and
+who started them may be killed: they have its end on a leash.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import shlex
 import signal
 import subprocess
 import sys
@@ -58,7 +60,8 @@ class _Child:
     async def run(self) -> None:
         """Until it ends; killed, if this is cancelled."""
         self.process = await trio.lowlevel.open_process(
-            [sys.executable, "-m", "chunkstore", *self._words],
+            [sys.executable, "-m", "chunkstore.cluster.leash", *self._words],
+            stdin=subprocess.PIPE,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
@@ -106,7 +109,8 @@ class LocalCluster:
         folder: for all their data; with the same one, a cluster goes on.
         listen: addresses of the gateway.
         count: of nodes.
-        announce: called with `listening on URL` once all nodes are there.
+        announce: called with `nodes at URL`, how to look at them, and `listening on URL`, once all
+            nodes are there.
         say: called with what processes say besides.
 
     Attributes:
@@ -165,7 +169,7 @@ class LocalCluster:
             raise failure
 
     async def _start(self, nursery: trio.Nursery) -> None:
-        secret = make_secret(self._folder)
+        secret = make_secret(self._folder).absolute()
         shared = ["--secret-file", str(secret)]
         listen = [word for address in self._listen for word in ("--listen", address)]
         inside = ["--cluster-listen", "127.0.0.1:0"]
@@ -176,6 +180,9 @@ class LocalCluster:
             self._child(nursery, f"node-{number}", [*words, "--log", "off"])
         urls = await gateway.until(_LISTENING, len(self._listen))
         await gateway.until(_IS_UP, self._count)
+        self._announce(f"nodes at {nodes_at}")
+        words = ["chunkstore", "cluster", "status", nodes_at, "--secret-file", str(secret)]
+        self._announce(f"status: {shlex.join(words)}")
         for url in urls:
             self._announce(f"listening on {url}")
 

@@ -48,6 +48,7 @@ class Member:
         heard_s: when it said so; before that, when this life began.
         is_ending: it said that it ends.
         contender_s: when another incarnation wanted its id in vain; None: none did.
+        up_since_s: when it came, or came back; it holds while the node is up.
     """
 
     record: NodeRecord
@@ -55,6 +56,7 @@ class Member:
     fill: Fill | None = None
     is_ending: bool = False
     contender_s: float | None = None
+    up_since_s: float = 0.0
 
     def is_up(self, now_s: float) -> bool:
         """Whether parts may be placed there and asked for."""
@@ -125,6 +127,7 @@ class Membership:
         if member is None:
             member = self._by_id[record.id] = self.members[record.number] = Member(record, now_s)
         member.record, member.fill, member.heard_s = record, fill, now_s
+        member.up_since_s = now_s
         member.is_ending, member.contender_s = False, None
         return member
 
@@ -139,5 +142,7 @@ class Membership:
                 f"node {hello.id} is another process now, at {member.record.address}:"
                 " this one's place was taken while it was silent",
             )
+        if not member.is_up(now_s):
+            member.up_since_s = now_s
         member.fill, member.heard_s, member.is_ending = hello.fill, now_s, hello.is_ending
         return None

@@ -4,7 +4,8 @@
 
     POST /register    a Hello; {"cluster": …, "node": NUMBER}, or 409 for good, 503 not yet
     POST /heartbeat   a Hello; {}, or 404: register, 409: another process has its place
-    GET  /nodes       what there is, for `cluster status`
+    GET  /status      what there is, for `cluster status`; as `status` has it
+    GET  /manifest?key=NAME    where an object's parts are, for `cluster check`
 
 All of it takes the cluster's signature. Who is refused is told why, and so is the gateway's log.
 """
@@ -13,8 +14,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
+from functools import partial
+from typing import TypeAlias
 
 import trio
 
@@ -29,7 +32,10 @@ from chunkstore.metrics import Ending, Metrics
 from chunkstore.server import Exchange, Handler, Listener, Log, Server
 from chunkstore.wire import Closed, Data, Refusal, field_block
 
-__all__ = ["Reception"]
+__all__ = ["Reception", "View"]
+
+View: TypeAlias = "Callable[[str], Awaitable[Mapping[str, object] | None]]"
+"""Tells what a query asks for; None: there is nothing of it."""
 
 MAX_CONNECTIONS = 1024
 """A node has one."""
@@ -46,6 +52,7 @@ class Reception:
         scribe: keeps who registered.
         signer: judges who may ask.
         log: told who came, who is gone and who was refused; gets no line a request.
+        views: what is shown to who asks, by path.
         wall_s: Unix time.
 
     Attributes:
@@ -59,6 +66,7 @@ class Reception:
         scribe: Scribe,
         signer: Signer,
         log: Log,
+        views: Mapping[str, View] | None = None,
         *,
         wall_s: Callable[[], float] = time.time,
     ) -> None:
@@ -71,7 +79,7 @@ class Reception:
         self._paths: dict[tuple[str, str], Handler] = {
             ("POST", "/register"): self._register,
             ("POST", "/heartbeat"): self._heartbeat,
-            ("GET", "/nodes"): self._nodes,
+            **{("GET", path): partial(self._show, view) for path, view in (views or {}).items()},
         }
         own = replace(settings, max_connections=min(settings.max_connections, MAX_CONNECTIONS))
         handlers: dict[str, Handler] = {"GET": self._answer, "POST": self._answer}
@@ -172,11 +180,12 @@ class Reception:
         else:
             await exchange.respond(200, _JSON, b"{}")
 
-    async def _nodes(self, exchange: Exchange) -> None:
-        now_s = trio.current_time()
-        nodes = [_row(member, now_s) for member in self._membership.members.values()]
-        members = {"cluster": self._membership.cluster_id, "nodes": nodes}
-        await exchange.respond(200, _JSON, json.dumps(members).encode("ascii"))
+    async def _show(self, view: View, exchange: Exchange) -> None:
+        members = await view(exchange.request.query)
+        if members is None:
+            await exchange.refuse(404, "there is nothing of what was asked for")
+        else:
+            await exchange.respond(200, _JSON, json.dumps(members).encode("ascii"))
 
 
 async def _body(exchange: Exchange) -> bytes:
@@ -194,19 +203,3 @@ async def _body(exchange: Exchange) -> bytes:
             raise trio.BrokenResourceError("the body isn't whole")
     connection.disarm()
     return body
-
-
-def _row(member: Member, now_s: float) -> dict[str, object]:
-    record, fill = member.record, member.fill
-    return {
-        "number": record.number,
-        "id": record.id,
-        "address": record.address,
-        "is_up": member.is_up(now_s),
-        "silent_s": None if fill is None else round(now_s - member.heard_s, 3),
-        "capacity_bytes": fill.capacity_bytes if fill else record.capacity_bytes,
-        "used_bytes": fill.used_bytes if fill else None,
-        "live_bytes": fill.live_bytes if fill else None,
-        "free_bytes": fill.free_bytes if fill else None,
-        "registered_s": record.registered_s,
-    }

@@ -60,6 +60,14 @@ class Gateway:
     @asynccontextmanager
     async def life(self, **timeouts: float) -> AsyncIterator[ClusterStore]:
         """The store at work; at the end it is stopped well."""
+        async with self.made(**timeouts) as store, trio.open_nursery() as nursery:
+            await nursery.start(store.run)
+            yield store
+            nursery.cancel_scope.cancel()
+
+    @asynccontextmanager
+    async def made(self, **timeouts: float) -> AsyncIterator[ClusterStore]:
+        """The store, for who runs it."""
         self.meta = SqliteMeta(self._path)
         try:
             records = [self._record(self.meta, number) for number in self.nodes.sites]
@@ -68,19 +76,15 @@ class Gateway:
                 self.hear(record)
             fleet = Fleet(self.membership, lambda: 0.0, self._random.random)
             links = self.nodes.links(**timeouts)
-            async with links, trio.open_nursery() as nursery:
-                scribe = Scribe(self.meta, inline)
-                store = ClusterStore(
+            async with links:
+                yield ClusterStore(
                     self.meta,
-                    scribe,
+                    Scribe(self.meta, inline),
                     fleet,
                     links,
                     wall_s=lambda: WALL_S + trio.current_time(),
                     in_thread=inline,
                 )
-                await nursery.start(store.run)
-                yield store
-                nursery.cancel_scope.cancel()
         finally:
             self.meta.close()
 

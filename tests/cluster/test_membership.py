@@ -210,3 +210,21 @@ def test_a_second_process_is_let_in_if_the_first_is_dead_and_refused_if_it_lives
     else:  # it was heard after the second had come
         assert any(when > tries[0] for when in beats)
         assert outcome[0] <= began_s + tries[0] + HEARTBEAT_S + 2 * retry_s
+
+
+def test_a_node_is_up_since_it_came_or_came_back() -> None:
+    desk = Desk()
+    desk.register(hello())
+    member = desk.membership.members[1]
+    assert member.up_since_s == 100.0
+    for _ in range(5):
+        desk.now_s += HEARTBEAT_S
+        desk.beat(hello())
+    assert member.up_since_s == 100.0
+    desk.now_s += GONE_S
+    desk.beat(hello())
+    assert member.up_since_s == desk.now_s
+    desk.beat(hello()._replace(is_ending=True))
+    desk.now_s += 1
+    desk.register(hello(process="2"))
+    assert member.up_since_s == desk.now_s
