@@ -76,6 +76,7 @@ QUESTIONS: dict[str, tuple[str, str | None, str]] = {
         "--runs 1 --seconds 2 --turns 5 --keys 50000 --windows 4",
         "--runs 3",
     ),
+    "spread": ("cluster.spread", None, ""),
     "watch": ("watch", None, ""),
     "glass": ("glass", "--seconds 5 --settle 5", "--readers 500"),
     "tight": ("glass --target 0.12", None, ""),
@@ -117,7 +118,7 @@ def _question(name: str) -> str:
     """The first line of its docstring (or of the module that asks it): read, not imported."""
     path = _FOLDER / f"{name}.py"
     if not path.exists():
-        path = _FOLDER / f"{QUESTIONS[name][0].split()[0]}.py"
+        path = _FOLDER / f"{QUESTIONS[name][0].split()[0].replace('.', '/')}.py"
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     return (text or "").partition("\n")[0]
 

@@ -1,11 +1,13 @@
 """The nodes as uploads see them: how full they are, and what is on its way to them. Pure.
 
 A node says every few seconds how full it is, with what it has of uploads under way. What was sent
-to it since counts on top: else all that comes meanwhile would go to the same few.
+to it since counts on top: else all that comes meanwhile would go to the same few. So does what is
+yet to be moved to it, and what is to be moved away doesn't count any more.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection
 
 from chunkstore.cluster.hello import Fill
@@ -42,6 +44,7 @@ class Fleet:
         self._now_s = now_s
         self._draw = draw
         self._sent: dict[int, tuple[float, int]] = {}  # node -> heard of when, bytes since
+        self._expected: Counter[int] = Counter()
 
     @property
     def m(self) -> int:
@@ -63,14 +66,40 @@ class Fleet:
         member = self._membership.members.get(number)
         return member is not None and member.is_up(self._now_s())
 
+    def nodes(self) -> list[Node]:
+        """Those that were heard of."""
+        now_s = self._now_s()
+        nodes = []
+        for member, fill in self._fills():
+            number = member.record.number
+            coming = self._sent_to(number) + self._expected[number]
+            nodes.append(
+                Node(
+                    number,
+                    fill.capacity_bytes,
+                    fill.live_bytes,
+                    max(coming, -fill.live_bytes),
+                    is_up=member.is_up(now_s) and fill.capacity_bytes > 0,
+                    is_full=fill.free_bytes <= max(0, coming),
+                )
+            )
+        return nodes
+
     def note(self, number: int, part_bytes: int) -> None:
-        """So much is being sent to a node."""
+        """So much is being sent to a node; or, below 0, was taken away from it."""
         heard_s = self._membership.members[number].heard_s
         self._sent[number] = heard_s, self._sent_to(number) + part_bytes
 
+    def expect(self, number: int, part_bytes: int) -> None:
+        """So much more will be sent to a node, or, below 0, taken away; until that is taken back.
+
+        What comes of it is to be noted, and no longer expected.
+        """
+        self._expected[number] += part_bytes
+
     def place(self, count: int, part_bytes: int, taken: Collection[int] = ()) -> list[int]:
         """Nodes for so many parts of an object, or fewer, as `placement.choose` has them."""
-        return choose(self._nodes(), count, part_bytes, self._draw, taken)
+        return choose(self.nodes(), count, part_bytes, self._draw, taken)
 
     # --- room ----------------------------------------------------------------------------------
 
@@ -80,8 +109,8 @@ class Fleet:
         Args:
             found: nodes that took a part of it; None: as many as have room.
         """
-        nodes, needed = self._nodes(), needed_count(self.m)
-        up_count = sum(node.is_up or self._is_full(node) for node in nodes)
+        nodes, needed = self.nodes(), needed_count(self.m)
+        up_count = sum(map(self.is_up, self.numbers))
         if up_count < needed:
             return QuorumError(needed, up_count)
         if found is None:
@@ -90,14 +119,13 @@ class Fleet:
 
     def free_bytes(self) -> int:
         """Payload that goes into what the nodes have free."""
-        room = (
-            FULL * node.capacity_bytes - node.used_bytes for node in self._nodes() if node.is_up
-        )
-        return self._payload(int(sum(max(0.0, one) for one in room)))
+        able = [node for node in self.nodes() if node.has_room(0)]
+        room = sum(FULL * node.capacity_bytes - node.used_bytes for node in able)
+        return self._payload(int(room))
 
     def live_bytes(self) -> int:
         """Payload that their parts have."""
-        return self._payload(sum(node.used_bytes for node in self._nodes()))
+        return self._payload(sum(node.used_bytes for node in self.nodes()))
 
     def used_bytes(self) -> int:
         """The same with what they have not cleared away."""
@@ -114,22 +142,9 @@ class Fleet:
         members = self._membership.members.values()
         return [(one, one.fill) for one in members if one.fill is not None]
 
-    def _nodes(self) -> list[Node]:
-        """Those that were heard of; one that says that it has no room counts as not up."""
-        now_s = self._now_s()
-        nodes = []
-        for member, fill in self._fills():
-            sent = self._sent_to(number := member.record.number)
-            is_up = member.is_up(now_s) and fill.free_bytes > sent and fill.capacity_bytes > 0
-            nodes.append(Node(number, fill.capacity_bytes, fill.live_bytes, sent, is_up))
-        return nodes
-
     def _sent_to(self, number: int) -> int:
         heard_s, sent_bytes = self._sent.get(number, (0.0, 0))
         return sent_bytes if heard_s == self._membership.members[number].heard_s else 0
-
-    def _is_full(self, node: Node) -> bool:
-        return not node.is_up and self.is_up(node.number)
 
     def _payload(self, part_bytes: int) -> int:
         return part_bytes * K // (K + self.m)

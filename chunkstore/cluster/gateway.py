@@ -11,6 +11,7 @@ import trio
 
 from chunkstore.cluster.codec import MAX_M
 from chunkstore.cluster.fleet import Fleet
+from chunkstore.cluster.heal.mover import Mover
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.membership import Membership
 from chunkstore.cluster.meta import Meta
@@ -62,6 +63,7 @@ class Gateway(Origin):
     Attributes:
         store: the cluster.
         membership: its nodes.
+        mover: evens out how full they are.
     """
 
     def __init__(
@@ -88,6 +90,7 @@ class Gateway(Origin):
         self._reception = Reception(
             settings, self.membership, scribe, signer, log, views, wall_s=wall_s
         )
+        self.mover = Mover(self.store, settings, self._may_move, log.note)
         self._nodes_at = nodes_at
         self.store.fetcher.codec(MAX_M)  # a sixth node may come at any time: it is said now
         super().__init__(settings, log, sign_keys, disk=self.store, wall_s=wall_s)
@@ -105,5 +108,9 @@ class Gateway(Origin):
         """As `Origin.run`; nodes are heard until the drain is over."""
         async with self._links, trio.open_nursery() as nursery:
             await nursery.start(self._reception.run, self._nodes_at)
+            nursery.start_soon(self.mover.run)
             await super().run(listeners, task_status=task_status)
             nursery.cancel_scope.cancel()
+
+    def _may_move(self) -> bool:
+        return not self.server.is_draining

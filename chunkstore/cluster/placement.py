@@ -46,7 +46,8 @@ class Node(NamedTuple):
         capacity_bytes: what it could take, all together.
         live_bytes: of the parts that it has.
         in_flight_bytes: of parts that are on their way to it.
-        is_up: it may be given parts.
+        is_up: what it has can be had, and it may be given more if there is room.
+        is_full: it says itself that it has no room, whatever its fill.
     """
 
     number: int
@@ -54,6 +55,7 @@ class Node(NamedTuple):
     live_bytes: int
     in_flight_bytes: int
     is_up: bool
+    is_full: bool = False
 
     @property
     def used_bytes(self) -> int:
@@ -67,7 +69,8 @@ class Node(NamedTuple):
 
     def has_room(self, part_bytes: int) -> bool:
         """Whether it may be given a part of this size."""
-        return self.is_up and self.used_bytes + part_bytes <= FULL * self.capacity_bytes
+        has_room = self.used_bytes + part_bytes <= FULL * self.capacity_bytes
+        return self.is_up and not self.is_full and has_room
 
     def after(self, part_bytes: int) -> Node:
         """The same when a part of this size is on its way to it; or, below 0, away."""
@@ -198,7 +201,11 @@ class _Balance:
     def move_of(self, placed: Placed) -> Move | None:
         """The best move of a part of this object; None: it has none."""
         sources = [self._nodes[number] for number in placed.nodes if number in self._nodes]
-        targets = [node for node in self._nodes.values() if node.number not in placed.nodes]
+        targets = [
+            node
+            for node in self._nodes.values()
+            if node.number not in placed.nodes and node.has_room(placed.part_bytes)
+        ]
         if not sources or not targets:
             return None
         source = max(sources, key=lambda node: node.fill)
@@ -216,7 +223,6 @@ class _Balance:
     def _is_better(self, source: Node, target: Node, part_bytes: int) -> bool:
         """It is worth it, and leaves the source no emptier than the target."""
         return (
-            target.has_room(part_bytes)
-            and source.fill - target.fill > self._apart
+            source.fill - target.fill > self._apart
             and source.after(-part_bytes).fill >= target.after(part_bytes).fill
         )

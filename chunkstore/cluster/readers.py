@@ -16,7 +16,7 @@ class Readers:
 
     def __init__(self) -> None:
         self._holds: Counter[int] = Counter()
-        self._waiting: dict[int, tuple[float, Callable[[], None]]] = {}  # deadlines in their order
+        self._waiting: dict[int, list[tuple[float, Callable[[], None]]]] = {}
 
     def enter(self, generation: int) -> None:
         """One more."""
@@ -27,20 +27,25 @@ class Readers:
         self._holds[generation] -= 1
         if not self._holds[generation]:
             del self._holds[generation]
-            if generation in self._waiting:
-                self._waiting.pop(generation)[1]()
+            for _, act in self._waiting.pop(generation, ()):
+                act()
 
     def when_idle(self, generation: int, act: Callable[[], None], now_s: float) -> None:
-        """Have `act` called as soon as nobody reads a generation, perhaps now; each once."""
+        """Have `act` called as soon as nobody reads a generation, perhaps now; each once.
+
+        Several may wait for one: parts of it were moved, and then it was replaced.
+        """
         if self._holds[generation]:
-            self._waiting[generation] = now_s + GRACE_S, act
+            self._waiting.setdefault(generation, []).append((now_s + GRACE_S, act))
         else:
             act()
 
     def expire(self, now_s: float) -> None:
-        """Call what has waited for as long as it may."""
-        for generation, (deadline_s, act) in list(self._waiting.items()):
-            if deadline_s > now_s:
-                return
-            del self._waiting[generation]
-            act()
+        """Call what has waited for as long as it may. Cost: O(what waits)."""
+        for generation, waiting in list(self._waiting.items()):
+            due = [act for deadline_s, act in waiting if deadline_s <= now_s]
+            del waiting[: len(due)]
+            if not waiting:
+                del self._waiting[generation]
+            for act in due:
+                act()

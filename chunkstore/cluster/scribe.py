@@ -47,6 +47,7 @@ class Scribe:
         self._in_thread = in_thread
         self._waiting: list[_Entry] = []
         self._came = trio.Event()
+        self._is_over = False
 
     def put(
         self,
@@ -60,9 +61,12 @@ class Scribe:
         Args:
             change: called in a thread, inside `Meta.batch`.
             on_done: called on the loop: with what it returned, durable; or with None and the
-                error: StaleError, or a DiskError, and it wasn't made.
+                error: StaleError, or a DiskError, and it wasn't made; at once, once `run` is over.
             is_lasting: as for `Meta.batch`; one of a batch that is makes all of it durable.
         """
+        if self._is_over:
+            on_done(None, DiskError("the metadata is being closed"))
+            return
         self._waiting.append(_Entry(change, on_done, is_lasting))
         self._came.set()
 
@@ -104,6 +108,7 @@ class Scribe:
             with trio.CancelScope(shield=True):
                 while self._waiting:
                     await self._make()
+            self._is_over = True
 
     async def _make(self) -> None:
         """Make what waits, as much as goes into one transaction."""

@@ -20,6 +20,7 @@ from chunkstore.cluster.collector import Collector
 from chunkstore.cluster.fetch import Fetcher
 from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.heal.damage import Damage
+from chunkstore.cluster.heal.swap import undo
 from chunkstore.cluster.ledger import Ledger, Stored
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.meta import Manifest, Meta, Open, Swap
@@ -94,6 +95,8 @@ class ClusterStore:
             self.drop(opened.generation, set(enumerate(opened.nodes)))
         for generation, nodes, _ in meta.due(math.inf, LEFTOVERS):
             self._forget(generation, nodes)
+        for intent in meta.swaps():
+            undo(self, intent)
 
     async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Work until cancelled.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -13,7 +14,7 @@ import trio
 
 from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.hello import Fill
-from chunkstore.cluster.membership import Membership
+from chunkstore.cluster.membership import HEARTBEAT_S, Membership
 from chunkstore.cluster.meta import Meta, NodeRecord
 from chunkstore.cluster.scribe import Scribe
 from chunkstore.cluster.sqlite import SqliteMeta
@@ -40,10 +41,15 @@ class Gateway:
         nodes: as above.
         meta: as above, of the life under way.
         membership: of the life under way; its nodes are as alive as `nodes` has them.
+        capacities: of nodes that haven't that of all.
+        absent: the last of the nodes, which have not registered yet.
     """
 
     def __init__(self, nodes: Nodes, folder: Path) -> None:
         self.nodes = nodes
+        self.capacities: dict[int, int] = {}
+        self.absent: set[int] = set()
+        self.is_beating = False
         self._path = folder / "meta.sqlite"
         self._random = Random(0)
 
@@ -70,11 +76,12 @@ class Gateway:
         """The store, for who runs it."""
         self.meta = SqliteMeta(self._path)
         try:
-            records = [self._record(self.meta, number) for number in self.nodes.sites]
+            numbers = [number for number in self.nodes.sites if number not in self.absent]
+            records = [self._record(self.meta, number) for number in numbers]
             self.membership = Membership(self.meta.cluster_id, records, trio.current_time())
             for record in records:
                 self.hear(record)
-            fleet = Fleet(self.membership, lambda: 0.0, self._random.random)
+            fleet = Fleet(self.membership, self._now_s, self._random.random)
             links = self.nodes.links(**timeouts)
             async with links:
                 yield ClusterStore(
@@ -88,20 +95,42 @@ class Gateway:
         finally:
             self.meta.close()
 
+    def _now_s(self) -> float:
+        """Nobody is silent, unless a test has them beat."""
+        return trio.current_time() if self.is_beating else 0.0
+
     def hear(self, record: NodeRecord) -> None:
         """A node is there, and empty."""
-        self.membership.enter(record, Fill(CAPACITY_BYTES, 0, 0, CAPACITY_BYTES), 0.0)
+        fill = Fill(record.capacity_bytes, 0, 0, record.capacity_bytes)
+        self.membership.enter(record, fill, self._now_s())
 
-    @staticmethod
-    def _record(meta: Meta, number: int) -> NodeRecord:
-        address = f"node{number}.test:80"
+    async def come(self, store: ClusterStore, number: int) -> None:
+        """A node that was absent registers."""
+        self.absent.remove(number)
+        self.hear(await store.scribe.ask(partial(self._register, number)))
 
-        def register(meta: Meta) -> NodeRecord:
-            return meta.register(f"{number:032x}", address, CAPACITY_BYTES, "i" * 16, WALL_S)
+    async def beat(self) -> None:
+        """Have all nodes say every 3 s how full they are, but those that are down."""
+        self.is_beating = True
+        while True:
+            for number, member in self.membership.members.items():
+                store = self.nodes.sites[number].origin._disk
+                if number not in self.nodes.down and store is not None:
+                    capacity_bytes, live_bytes = member.record.capacity_bytes, store.live_bytes()
+                    free_bytes = capacity_bytes - live_bytes
+                    member.fill = Fill(capacity_bytes, live_bytes, live_bytes, free_bytes)
+                    member.heard_s = trio.current_time()
+            await trio.sleep(HEARTBEAT_S)
 
-        [record] = meta.batch([register])
+    def _record(self, meta: Meta, number: int) -> NodeRecord:
+        [record] = meta.batch([partial(self._register, number)])
         assert isinstance(record, NodeRecord)
         return record
+
+    def _register(self, number: int, meta: Meta) -> NodeRecord:
+        capacity_bytes = self.capacities.get(number, CAPACITY_BYTES)
+        address = f"node{number}.test:80"
+        return meta.register(f"{number:032x}", address, capacity_bytes, "i" * 16, WALL_S)
 
 
 async def put(store: ClusterStore, key: str, data: bytes, run_bytes: int = 1 << 20) -> None:

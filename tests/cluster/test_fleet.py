@@ -35,6 +35,36 @@ def test_what_is_sent_counts_until_the_node_has_said_so() -> None:
     assert fleet.live_bytes() == 2**20 * 5 // 7
 
 
+def test_what_moves_bring_and_take_away_counts_until_it_is_taken_back() -> None:
+    membership, fleet, _ = fleet_of(7)
+    membership.members[1].fill = Fill(GIB, 5000, 5000, GIB - 5000)
+    fleet.expect(1, -3000)
+    fleet.expect(2, 3000)
+    assert [node.used_bytes for node in fleet.nodes()][:3] == [2000, 3000, 0]
+    membership.members[1].heard_s = membership.members[2].heard_s = 3.0
+    assert [node.used_bytes for node in fleet.nodes()][:3] == [2000, 3000, 0]
+    fleet.expect(1, 3000)
+    fleet.note(1, -3000)  # it is gone there, and will be from the next heartbeat on
+    fleet.expect(2, -3000)
+    fleet.note(2, 3000)
+    assert [node.used_bytes for node in fleet.nodes()][:3] == [2000, 3000, 0]
+    membership.members[1].fill = Fill(GIB, 2000, 2000, GIB - 2000)
+    membership.members[1].heard_s = membership.members[2].heard_s = 6.0
+    assert [node.used_bytes for node in fleet.nodes()][:3] == [2000, 0, 0]
+    fleet.expect(1, -9000)
+    assert fleet.nodes()[0].used_bytes == 0, "never below nothing"
+
+
+def test_a_node_that_says_that_it_has_no_room_is_up_and_gets_nothing() -> None:
+    """Parts may be moved away from it."""
+    membership, fleet, _ = fleet_of(7)
+    membership.members[4].fill = Fill(GIB, GIB // 2, GIB // 2, 0)
+    node = fleet.nodes()[3]
+    assert node.is_up
+    assert not node.has_room(1)
+    assert 4 not in fleet.place(7, 1)
+
+
 def test_objects_that_come_between_two_heartbeats_go_everywhere() -> None:
     _, fleet, _ = fleet_of(8)
     for _ in range(400):

@@ -14,24 +14,25 @@ STEPS = st.lists(
 
 @given(STEPS)
 def test_each_is_called_once_and_never_too_early(steps: list[tuple[str, int]]) -> None:
-    readers, called = Readers(), list[int]()
-    holds, waits, now_s = [0, 0, 0], dict[int, float](), 0.0
-    for kind, which in steps:
+    readers, called = Readers(), list[tuple[int, int]]()
+    holds, waits, now_s = [0, 0, 0], dict[tuple[int, int], float](), 0.0
+    for number, (kind, which) in enumerate(steps):
         if kind == "enter":
             readers.enter(which)
             holds[which] += 1
         elif kind == "leave" and holds[which]:
             readers.leave(which)
             holds[which] -= 1
-        elif kind == "wait" and which not in waits and which not in called:
-            waits[which] = now_s
-            readers.when_idle(which, lambda which=which: called.append(which), now_s)  # type: ignore[misc]
+        elif kind == "wait":
+            one = which, number
+            waits[one] = now_s
+            readers.when_idle(which, lambda one=one: called.append(one), now_s)  # type: ignore[misc]
         elif kind == "pass":
             now_s += GRACE_S / 3 * (which + 1)
             readers.expire(now_s)
         for one in [one for one in waits if one in called]:
-            assert not holds[one] or now_s - waits.pop(one) >= GRACE_S
+            assert not holds[one[0]] or now_s - waits.pop(one) >= GRACE_S
             waits.pop(one, None)
-        assert all(holds[one] for one in waits), "nobody reads it"
+        assert all(holds[one[0]] for one in waits), "nobody reads it"
         assert all(now_s - since_s < GRACE_S for since_s in waits.values())
     assert len(called) == len(set(called))

@@ -68,6 +68,8 @@ async def test_what_was_put_is_made_before_the_end(meta: Counted) -> None:
             scribe.put(lambda m: m.reserve(1), lambda n, _: told.append(n))
         nursery.cancel_scope.cancel()
     assert told == list(range(1, 2 * BATCH_COUNT + 1))
+    with trio.fail_after(5), pytest.raises(DiskError, match="closed"):  # nobody waits for ever
+        await scribe.ask(lambda m: m.reserve(1))
 
 
 async def test_a_disk_that_fails_is_told_to_each(meta: Counted, nursery: trio.Nursery) -> None:

@@ -49,10 +49,15 @@ async def listed(folder: Path, node_count: int) -> dict[int, dict[str, int]]:
     meta = SqliteMeta(folder / "gateway" / "meta.sqlite")
     addresses = {record.number: record.address for record in meta.nodes()}
     meta.close()
+    return await lying(folder, {number: addresses[number] for number in range(1, node_count + 1)})
+
+
+async def lying(folder: Path, addresses: dict[int, str]) -> dict[int, dict[str, int]]:
+    """The same of nodes at these addresses."""
     secret = (folder / "secret").read_bytes().strip()
     found: dict[int, dict[str, int]] = {}
     async with Links(addresses.get, Signer(secret), wall_s=time.time) as links:
-        for number in range(1, node_count + 1):
+        for number in addresses:
             async with links.request(
                 number, "LIST", "/parts/", generation=None, fields=[("Accept", "application/json")]
             ) as answer:

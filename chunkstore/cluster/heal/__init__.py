@@ -5,6 +5,8 @@ reconcile.py  what a node has, compared with what it should have
 damage.py     parts that are known not to be right where they should be
 throttle.py   so many bytes a second, and no more
 swap.py       a part is put on another node, under an intent that the metadata has
+copy.py       a whole part goes from one node to another, verified on the way
+mover.py      load is moved to nodes that are emptier than others
 """
 
 from __future__ import annotations

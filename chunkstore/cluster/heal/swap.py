@@ -26,7 +26,7 @@ from chunkstore.errors import StaleError
 if TYPE_CHECKING:
     from chunkstore.cluster.store import ClusterStore
 
-__all__ = ["deliver", "swap"]
+__all__ = ["deliver", "swap", "undo"]
 
 
 async def deliver(
@@ -54,6 +54,7 @@ async def swap(
     index: int,
     target: int,
     write: Callable[[], Awaitable[None]],
+    on_left: Callable[[], None] = lambda: None,
 ) -> bool:
     """Have a part of an object on `target`, and no longer where it is.
 
@@ -61,6 +62,8 @@ async def swap(
         manifest: of the object, as it is now.
         index: of the part, which may be parity that the object has not yet.
         write: puts the part on `target`.
+        on_left: called once the old place has the part no more, or that was tried; only if the
+            swap was made, and perhaps long after this.
     Returns:
         false: the object, or the part's place, has changed; what was written is taken away.
     Raises:
@@ -81,11 +84,18 @@ async def swap(
             is_made = await store.swap(manifest.key, intent)
     finally:
         if not is_made:
-            store.collector.put(generation, {(index, target)}, partial(_end, store, intent))
+            undo(store, intent)
     if is_made and intent.source != NOWHERE:
-        take_away = partial(store.collector.put, generation, {(index, intent.source)})
+        take_away = partial(store.collector.put, generation, {(index, intent.source)}, on_left)
         store.when_idle(generation, take_away)  # readers under way know the old place alone
     return is_made
+
+
+def undo(store: ClusterStore, intent: Swap) -> None:
+    """A swap came to nothing: what was written is taken away, then the intent."""
+    part = intent.part
+    end = partial(_end, store, intent)
+    store.collector.put(part.generation, {(part.index, intent.target)}, end)
 
 
 def _end(store: ClusterStore, intent: Swap) -> None:
