@@ -12,6 +12,8 @@ import trio
 from chunkstore.cluster.codec import MAX_M
 from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.heal.mover import Mover
+from chunkstore.cluster.heal.scrub import Scrub
+from chunkstore.cluster.heal.survey import Survey
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.membership import Membership
 from chunkstore.cluster.meta import Meta
@@ -30,6 +32,7 @@ from chunkstore.server import Listener, Log
 __all__ = ["Gateway", "open_meta"]
 
 _META = "meta.sqlite"
+_SCRUB = "scrub"
 
 
 def open_meta(folder: Path) -> SqliteMeta:
@@ -50,7 +53,7 @@ class Gateway(Origin):
     """The gateway of a cluster, ready to `run`.
 
     Args:
-        settings: limits, policies, tokens.
+        settings: limits, policies, tokens; with the folder of the metadata.
         log: gets a line a request.
         sign_keys: what signed URLs are checked with.
         meta: the metadata; whoever opened it closes it.
@@ -64,6 +67,7 @@ class Gateway(Origin):
         store: the cluster.
         membership: its nodes.
         mover: evens out how full they are.
+        survey, scrub: compare what nodes have, and read it.
     """
 
     def __init__(
@@ -92,6 +96,10 @@ class Gateway(Origin):
         )
         self.mover = Mover(self.store, settings, self._may_move, log.note)
         self._nodes_at = nodes_at
+        self.survey = Survey(self.store, self.membership, log.note)
+        assert settings.data is not None, "its metadata lies there"
+        place = Path(settings.data) / _SCRUB
+        self.scrub = Scrub(self.store, settings.scrub_parts_s, place, log.note)
         self.store.fetcher.codec(MAX_M)  # a sixth node may come at any time: it is said now
         super().__init__(settings, log, sign_keys, disk=self.store, wall_s=wall_s)
 
@@ -109,6 +117,8 @@ class Gateway(Origin):
         async with self._links, trio.open_nursery() as nursery:
             await nursery.start(self._reception.run, self._nodes_at)
             nursery.start_soon(self.mover.run)
+            nursery.start_soon(self.survey.run)
+            nursery.start_soon(self.scrub.run)
             await super().run(listeners, task_status=task_status)
             nursery.cancel_scope.cancel()
 

@@ -24,7 +24,8 @@ class NodeGuard:
     it are refused: one that was on its way when the gateway gave up would leave an orphan. This is
     memory alone, and bounded: what was forgotten costs an orphan, which the next look at what the
     node has finds. That it never becomes part of an object is for the metadata, whose commit asks
-    whether the upload stands.
+    whether the upload stands. A DELETE with If-Match takes away what it names and nothing else: the
+    object lives on, and this node may get a part of it again.
 
     Args:
         signer: judges.
@@ -52,7 +53,8 @@ class NodeGuard:
             elif method in _WRITES and generation in self._collected:
                 await exchange.refuse(410, f"generation {generation} was taken away here")
             else:
-                if method == "DELETE" and generation is not None:
+                is_for_good = method == "DELETE" and request.fields.get("if-match") is None
+                if is_for_good and generation is not None:
                     self._remember(generation)
                 await handler(exchange)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 __all__ = ["GRACE_S", "Readers"]
 
@@ -17,6 +17,11 @@ class Readers:
     def __init__(self) -> None:
         self._holds: Counter[int] = Counter()
         self._waiting: dict[int, list[tuple[float, Callable[[], None]]]] = {}
+
+    @property
+    def generations(self) -> Collection[int]:
+        """Those that somebody reads, as they come and go."""
+        return self._holds.keys()
 
     def enter(self, generation: int) -> None:
         """One more."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import partial
 from typing import Any
 
@@ -262,6 +262,11 @@ class ClusterStore:
     def when_idle(self, generation: int, act: Callable[[], None]) -> None:
         """Have `act` called once nobody reads a generation, or when that takes too long."""
         self._readers.when_idle(generation, act, trio.current_time())
+
+    @property
+    def read_generations(self) -> Collection[int]:
+        """Those that somebody reads here, as they come and go: their old places are needed, too."""
+        return self._readers.generations
 
     # --- what repair asks ----------------------------------------------------------------------
 

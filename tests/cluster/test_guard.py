@@ -24,7 +24,9 @@ async def fine(exchange: Exchange) -> None:
     await exchange.respond(200, b"")
 
 
-async def ask(server: Server, method: str, generation: int, *, signed_as: int | None = None) -> int:
+async def ask(
+    server: Server, method: str, generation: int, *lines: str, signed_as: int | None = None
+) -> int:
     """The status of a request about a part of a generation."""
     path = part_path(Part(generation, 0))
     number = generation if signed_as is None else signed_as
@@ -33,7 +35,7 @@ async def ask(server: Server, method: str, generation: int, *, signed_as: int | 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve, StreamTransport(far, "memory"))
         client = Client(near)
-        answer = await client.ask(method, path, f"{name}: {value}")
+        answer = await client.ask(method, path, f"{name}: {value}", *lines)
         await client.close()
     return answer.status
 
@@ -54,6 +56,11 @@ async def test_the_generations_taken_away_last_are_remembered(server: Server) ->
         for method in ("PUT", "POST"):
             assert await ask(server, method, generation) == status
         assert await ask(server, "GET", generation) == 200
+
+
+async def test_of_what_lives_on_a_part_may_come_again(server: Server) -> None:
+    assert await ask(server, "DELETE", 7, 'If-Match: "abc"') == 200
+    assert await ask(server, "PUT", 7) == 200
 
 
 async def test_a_generation_is_signed_with_its_part(server: Server) -> None:

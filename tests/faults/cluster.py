@@ -80,8 +80,9 @@ class Cluster:
         port: of the gateway.
     """
 
-    def __init__(self, folder: Path, nursery: trio.Nursery) -> None:
+    def __init__(self, folder: Path, nursery: trio.Nursery, flags: Sequence[str] = ()) -> None:
         self._folder = folder
+        self._flags = flags
         self._nursery = nursery
         self._shared = ["--log", "off", "--secret-file", str(make_secret(folder))]
         self._nodes_at = "127.0.0.1:0"
@@ -91,10 +92,10 @@ class Cluster:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, folder: Path, count: int) -> AsyncIterator[Cluster]:
-        """A gateway with nodes 1 to `count`, all of them there; killed at the end."""
+    async def open(cls, folder: Path, count: int, *flags: str) -> AsyncIterator[Cluster]:
+        """A gateway, with these flags, and nodes 1 to `count`, all there; killed at the end."""
         async with trio.open_nursery() as nursery:
-            cluster = cls(folder, nursery)
+            cluster = cls(folder, nursery, flags)
             try:
                 await cluster.start_gateway()
                 for number in range(1, count + 1):
@@ -111,7 +112,7 @@ class Cluster:
         """Start it, with the data that it had, where nodes know it."""
         listen = ["--listen", "127.0.0.1:0", "--cluster-listen", self._nodes_at]
         data = ["--data", str(self._folder / "gateway")]
-        self.gateway = Process(["gateway", *listen, *data, *self._shared])
+        self.gateway = Process(["gateway", *listen, *data, *self._shared, *self._flags])
         await self.gateway.start(self._nursery)
         [port] = await self.gateway.until(rb"listening on http://127.0.0.1:(\d+)")
         [nodes_at] = await self.gateway.until(rb"nodes at http://(127.0.0.1:\d+)")

@@ -2,6 +2,8 @@
 
 planner.py    which parts are to be made anew, fewest left first
 reconcile.py  what a node has, compared with what it should have
+survey.py     nodes that come back, and all of them now and then, compared so; orphans are collected
+scrub.py      all parts of all objects read and checked, once in so long
 damage.py     parts that are known not to be right where they should be
 throttle.py   so many bytes a second, and no more
 swap.py       a part is put on another node, under an intent that the metadata has

@@ -2,7 +2,8 @@
 
 A node that comes back may have lost parts, and has some that were made elsewhere meanwhile. Its
 list and the manifests both come in the order of their generations, so one walk along the two tells,
-whatever there is of either. While it goes on, the node is given no parts.
+whatever there is of either. Parts may come and go meanwhile, so nothing is done about what it says
+before that was looked at again.
 """
 
 from __future__ import annotations
