@@ -77,6 +77,8 @@ QUESTIONS: dict[str, tuple[str, str | None, str]] = {
         "--runs 3",
     ),
     "spread": ("cluster.spread", None, ""),
+    "cluster": ("cluster.transfer", "--runs 1 --share 0.1 --peers bare", "--runs 3"),
+    "cluster-faults": ("cluster.faults", None, ""),
     "watch": ("watch", None, ""),
     "glass": ("glass", "--seconds 5 --settle 5", "--readers 500"),
     "tight": ("glass --target 0.12", None, ""),
@@ -92,7 +94,7 @@ def _run() -> int:
         case []:
             print(__doc__)
             for name in QUESTIONS:
-                print(f"    {name:<10} {_question(name)}")
+                print(f"    {name:<14} {_question(name)}")
             return 0
         case ["-h" | "--help"]:
             print(__doc__)

@@ -113,10 +113,14 @@ class Results:
         """What went wrong, a line each."""
         return [f"{one.case} {one.server}: {one.fault}" for one in self._all if one.fault]
 
-    def medians(self, case: str, figure: str) -> dict[str, float]:
-        """The median of a figure over the runs that count, by server."""
+    def values(self, case: str, figure: str) -> dict[str, list[float]]:
+        """A figure in the runs that count, by server, in the order in which they came."""
         values: dict[str, list[float]] = defaultdict(list)
         for one in self._all:
             if one.case == case and not one.fault and figure in one.figures:
                 values[one.server].append(one.figures[figure])
-        return {server: median(each) for server, each in values.items()}
+        return dict(values)
+
+    def medians(self, case: str, figure: str) -> dict[str, float]:
+        """The median of a figure over the runs that count, by server."""
+        return {server: median(each) for server, each in self.values(case, figure).items()}

@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from bench.build import BenchError, build
 from bench.interrupts import catch_signals, hold_signals
@@ -36,6 +36,7 @@ __all__ = [
     "Parser",
     "Result",
     "Server",
+    "Target",
     "generate",
     "main",
     "open_results",
@@ -52,6 +53,19 @@ _ROOT = Path(__file__).parent.parent
 
 
 # ---- servers ----
+
+
+class Target(Protocol):
+    """What a generator needs to know of a server."""
+
+    host: str
+    port: int
+
+    def usage(self) -> Usage:
+        """What it has used up to now."""
+
+    def check(self) -> None:
+        """Raises BenchError if it has ended."""
 
 
 @dataclass
@@ -189,7 +203,7 @@ class Generated:
 
 def generate(
     program: str,
-    server: Server,
+    server: Target,
     options: Mapping[str, int | str],
     on_mark: Callable[[str], None] | None = None,
 ) -> Generated:

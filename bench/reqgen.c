@@ -21,7 +21,7 @@ struct connection {
 };
 
 static long long port, connections = 1, depth = 1, first, count, requests, seconds_ms, body_bytes, chunk_bytes, shuffle, expected = 200,
-                       lines_expected;
+                       lines_expected, wait_ms = 10000;
 static const char *host = "127.0.0.1", *method = "GET", *path = "/";
 static struct connection *all;
 static struct hist latency;
@@ -244,7 +244,8 @@ int main(int argc, char **argv) {
         {"--requests", &requests, NULL},   {"--seconds-ms", &seconds_ms, NULL},
         {"--body", &body_bytes, NULL},     {"--chunk", &chunk_bytes, NULL},
         {"--shuffle", &shuffle, NULL},     {"--expect", &expected, NULL},
-        {"--lines", &lines_expected, NULL}, {NULL, NULL, NULL}};
+        {"--lines", &lines_expected, NULL}, {"--wait-ms", &wait_ms, NULL},
+        {NULL, NULL, NULL}};
     die_with_parent();
     options_read(argc, argv, rows);
     if (!port || !connections || !depth || (!count && !seconds_ms))
@@ -261,8 +262,8 @@ int main(int argc, char **argv) {
     for (long long index = 0; index < connections; index++) connection_flush(&all[index]);
     struct epoll_event events[256];
     while (done < begun) {
-        int ready = epoll_wait(epoll, events, 256, 10000);
-        if (ready == 0) die("no answer for 10 s after %llu answers", (unsigned long long)done);
+        int ready = epoll_wait(epoll, events, 256, (int)wait_ms);
+        if (ready == 0) die("nothing happened for %lld ms after %llu answers", wait_ms, (unsigned long long)done);
         for (int at = 0; at < ready; at++)
             connection_ready(&all[events[at].data.u64], events[at].events);
     }

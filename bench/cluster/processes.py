@@ -44,11 +44,11 @@ class Cluster(NamedTuple):
     def nodes(self) -> list[dict[str, Any]]:
         """What nodes said last: `number`, `capacity_bytes`, `live_bytes` and others."""
         name, value = Signer(self.secret).field(
-            "GET", "/nodes", now_s=time.time(), length=0, generation=None
+            "GET", "/status", now_s=time.time(), length=0, generation=None
         )
         link = http.client.HTTPConnection(self.gateway.host, self.gateway.port, timeout=30)
         with contextlib.closing(link):
-            link.request("GET", "/nodes", headers={name: value})
+            link.request("GET", "/status", headers={name: value})
             answer = link.getresponse()
             if answer.status != 200:
                 raise BenchError(f"the gateway answers {answer.status} when asked for its nodes")
