@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from chunkstore.client import Url
     from chunkstore.store.disk import DataDir, DiskStore
 
-__all__ = ["run", "run_gateway", "run_node"]
+__all__ = ["listen_for_nodes", "run", "run_gateway", "run_node"]
 
 SPARE_DESCRIPTORS = 64
 """Beside the connections: listeners, the event loop's own, the log."""
@@ -112,19 +112,33 @@ def run_gateway(
         assert settings.data is not None
         meta = open_meta(Path(settings.data))
         stack.callback(meta.close)
-        listeners = []
-        for address in settings.cluster_addresses:
-            listener = bind(
-                address, backlog=settings.backlog, send_buffer_bytes=settings.send_buffer_bytes
-            )
-            stack.callback(listener.close)
-            listeners.append(listener)
-            announce(f"nodes at {listener.url}")  # it is bound: who comes is answered soon
+        nodes_at = listen_for_nodes(settings, stack, announce)
         return partial(
-            Gateway, settings, log, sign_keys, meta=meta, secret=secret, nodes_at=tuple(listeners)
+            Gateway, settings, log, sign_keys, meta=meta, secret=secret, nodes_at=nodes_at
         )
 
     _host(settings, prepare, announce)
+
+
+def listen_for_nodes(
+    settings: Settings, stack: ExitStack, announce: Callable[[str], None]
+) -> tuple[Listener, ...]:
+    """Have `cluster_listen`, until the stack is closed.
+
+    Args:
+        announce: called with `nodes at URL` for each.
+    Raises:
+        OSError: an address can't be had.
+    """
+    listeners = []
+    for address in settings.cluster_addresses:
+        listener = bind(
+            address, backlog=settings.backlog, send_buffer_bytes=settings.send_buffer_bytes
+        )
+        stack.callback(listener.close)
+        listeners.append(listener)
+        announce(f"nodes at {listener.url}")  # it is bound: who comes is answered soon
+    return tuple(listeners)
 
 
 def _host(

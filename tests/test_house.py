@@ -75,6 +75,7 @@ PURE_CORES = {
     | {"race", "stripe", "turns", "unit"}
     | {"heal.damage", "heal.planner", "heal.reconcile"}
     | {"check.cases", "hello", "membership", "status"}
+    | {"recover.decide", "recover.merge"}
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

@@ -6,6 +6,7 @@
     gateway.py   `chunkstore gateway`: what clients of a cluster talk to
     cluster.py   `chunkstore cluster`: a gateway and its nodes on one machine
     cluster_status.py, cluster_check.py   `chunkstore cluster status` and `check`
+    recover.py   `chunkstore cluster recover`: metadata that was lost, from what the nodes have
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
     fsck.py      `chunkstore fsck`: what a data dir has, and what is the matter with it

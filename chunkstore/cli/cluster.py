@@ -10,6 +10,7 @@ import trio
 
 from chunkstore.cli.cluster_check import check
 from chunkstore.cli.cluster_status import status
+from chunkstore.cli.recover import recover
 
 __all__ = ["cluster"]
 
@@ -54,3 +55,4 @@ def cluster(context: click.Context, nodes: int, data: str | None, listen: tuple[
 
 cluster.add_command(status)
 cluster.add_command(check)
+cluster.add_command(recover)

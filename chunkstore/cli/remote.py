@@ -17,6 +17,7 @@ from chunkstore.transfer import Backoff, Retrying
 from chunkstore.units import parse_duration, parse_size
 
 __all__ = [
+    "DURATION",
     "SIZE",
     "URL",
     "Remote",
@@ -65,13 +66,13 @@ def _positive(parse: Callable[[str], float]) -> Callable[[str], object]:
 
 URL = _Parsed("url", parse_url)
 SIZE = _Parsed("size", _positive(lambda text: parse_size(text.removesuffix("/s"))))
-_DURATION = _Parsed("time", _positive(parse_duration))
+DURATION = _Parsed("time", _positive(parse_duration))
 _TOKEN = _Parsed("token", check_token)
 
 
 timeout_option = click.option(
     "--timeout",
-    type=_DURATION,
+    type=DURATION,
     metavar="TIME",
     default=f"{_DEFAULT.stall_s:g}s",
     show_default=True,

@@ -37,7 +37,9 @@ ledger.py      what is known of all objects, packed
 readers.py     who reads what here, and what is due once nobody does
 collector.py   parts that nothing names any more are taken away
 turns.py       changes of a name take effect in their order
+listing.py     what a node has, a page at a time
 heal/          what it does by itself: repair, scrub, moves to newcomers
+recover/       metadata that was lost, made again from what the nodes have
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import trio
 
 from chunkstore.cluster.codec import MAX_M
 from chunkstore.cluster.fleet import Fleet
+from chunkstore.cluster.heal.backup import Backup
 from chunkstore.cluster.heal.mover import Mover
 from chunkstore.cluster.heal.scrub import Scrub
 from chunkstore.cluster.heal.survey import Survey
@@ -35,9 +36,11 @@ _META = "meta.sqlite"
 _SCRUB = "scrub"
 
 
-def open_meta(folder: Path) -> SqliteMeta:
+def open_meta(folder: Path, new_id: str | None = None) -> SqliteMeta:
     """The metadata of a cluster, in a folder that is made if it isn't there.
 
+    Args:
+        new_id: as `SqliteMeta` takes it.
     Raises:
         DataDirError: it can't be used; it is untouched.
         DiskError: it can't be read or written.
@@ -46,7 +49,7 @@ def open_meta(folder: Path) -> SqliteMeta:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise DataDirError(folder, error.strerror or str(error)) from error
-    return SqliteMeta(folder / _META)
+    return SqliteMeta(folder / _META, new_id)
 
 
 class Gateway(Origin):
@@ -100,6 +103,11 @@ class Gateway(Origin):
         assert settings.data is not None, "its metadata lies there"
         place = Path(settings.data) / _SCRUB
         self.scrub = Scrub(self.store, settings.scrub_parts_s, place, log.note)
+        self._backup: Backup | None = None
+        if settings.backup_s is not None:
+            self._backup = Backup(
+                self.store, meta, place.parent, settings.backup_s, log.note, wall_s=wall_s
+            )
         self.store.fetcher.codec(MAX_M)  # a sixth node may come at any time: it is said now
         super().__init__(settings, log, sign_keys, disk=self.store, wall_s=wall_s)
 
@@ -119,6 +127,8 @@ class Gateway(Origin):
             nursery.start_soon(self.mover.run)
             nursery.start_soon(self.survey.run)
             nursery.start_soon(self.scrub.run)
+            if self._backup is not None:
+                nursery.start_soon(self._backup.run)
             await super().run(listeners, task_status=task_status)
             nursery.cancel_scope.cancel()
 

@@ -15,7 +15,7 @@ from chunkstore.cluster.membership import HEARTBEAT_S
 from chunkstore.cluster.sign import Signer
 from chunkstore.errors import FetchError, JoinError, StatusError, StoreError
 
-__all__ = ["Link"]
+__all__ = ["LAST_RETRY_S", "Link"]
 
 FIRST_RETRY_S = 0.5
 LAST_RETRY_S = 5.0

@@ -110,7 +110,7 @@ class Swap(NamedTuple):
 
 
 class Meta(Protocol):
-    """The metadata; blocking, for one thread, but for `stored` and `backup`.
+    """The metadata; blocking, for one thread, but for `stored`, `backup` and `change_count`.
 
     Changes are made inside `batch` alone. Raised by each: DiskError, DiskFullError.
     """
@@ -118,6 +118,10 @@ class Meta(Protocol):
     @property
     def cluster_id(self) -> str:
         """Made with the metadata: 32 hex digits."""
+
+    @property
+    def change_count(self) -> int:
+        """Grows with every change that this process makes; for any thread."""
 
     def batch(
         self, changes: Sequence[Callable[[Meta], T]], *, is_lasting: bool = True

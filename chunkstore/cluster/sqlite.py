@@ -46,12 +46,13 @@ class SqliteMeta(Meta):
 
     Args:
         path: of the database, made if it isn't there; a lock is kept beside it.
+        new_id: of the cluster, 32 hex digits, for one that is made; None: by chance.
     Raises: as `Database`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, new_id: str | None = None) -> None:
         self._path = path
-        cluster_id = secrets.token_hex(16)  # for a new one
+        cluster_id = new_id or secrets.token_hex(16)
         schema = f"{_SCHEMA} INSERT INTO state VALUES ('cluster_id', '{cluster_id}');"
         self._file = Database(path, application=_APPLICATION, version=_VERSION, schema=schema)
         self._rows = self._file.rows
@@ -61,6 +62,11 @@ class SqliteMeta(Meta):
     def cluster_id(self) -> str:
         """As `Meta.cluster_id`."""
         return self._cluster_id
+
+    @property
+    def change_count(self) -> int:
+        """As `Meta.change_count`."""
+        return self._file.writer.total_changes
 
     def close(self) -> None:
         """As `Meta.close`."""

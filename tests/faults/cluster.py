@@ -78,6 +78,7 @@ class Cluster:
         gateway: the one.
         nodes: by what their folders are called, from 1 on.
         port: of the gateway.
+        nodes_at: where nodes look for it.
     """
 
     def __init__(self, folder: Path, nursery: trio.Nursery, flags: Sequence[str] = ()) -> None:
@@ -85,7 +86,7 @@ class Cluster:
         self._flags = flags
         self._nursery = nursery
         self._shared = ["--log", "off", "--secret-file", str(make_secret(folder))]
-        self._nodes_at = "127.0.0.1:0"
+        self.nodes_at = "127.0.0.1:0"
         self.gateway = Process([])
         self.nodes: dict[int, Process] = {}
         self.port = 0
@@ -110,18 +111,18 @@ class Cluster:
 
     async def start_gateway(self) -> None:
         """Start it, with the data that it had, where nodes know it."""
-        listen = ["--listen", "127.0.0.1:0", "--cluster-listen", self._nodes_at]
+        listen = ["--listen", "127.0.0.1:0", "--cluster-listen", self.nodes_at]
         data = ["--data", str(self._folder / "gateway")]
         self.gateway = Process(["gateway", *listen, *data, *self._shared, *self._flags])
         await self.gateway.start(self._nursery)
         [port] = await self.gateway.until(rb"listening on http://127.0.0.1:(\d+)")
         [nodes_at] = await self.gateway.until(rb"nodes at http://(127.0.0.1:\d+)")
-        self.port, self._nodes_at = int(port), nodes_at.decode()
+        self.port, self.nodes_at = int(port), nodes_at.decode()
 
     async def start_node(self, number: int) -> None:
         """Start one, with the data that it had."""
         data = ["--listen", "127.0.0.1:0", "--data", str(self._folder / f"node-{number}")]
-        join = ["--join", f"http://{self._nodes_at}"]
+        join = ["--join", f"http://{self.nodes_at}"]
         node = self.nodes[number] = Process(["node", *data, *join, *self._shared])
         await node.start(self._nursery)
 

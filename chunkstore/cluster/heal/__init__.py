@@ -9,6 +9,7 @@ throttle.py   so many bytes a second, and no more
 swap.py       a part is put on another node, under an intent that the metadata has
 copy.py       a whole part goes from one node to another, verified on the way
 mover.py      load is moved to nodes that are emptier than others
+backup.py     a copy of the metadata on three nodes, made anew now and then
 """
 
 from __future__ import annotations
