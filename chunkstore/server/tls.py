@@ -15,7 +15,13 @@ import trio
 
 from chunkstore.errors import SettingsError
 from chunkstore.live import Piece
-from chunkstore.server.transport import RECEIVE_BYTES, STREAM_BYTES, SocketTransport, Transport
+from chunkstore.server.transport import (
+    INBOX_BYTES,
+    RECEIVE_BYTES,
+    STREAM_BYTES,
+    SocketTransport,
+    Transport,
+)
 
 __all__ = ["Certificate", "TlsTransport"]
 
@@ -120,7 +126,7 @@ class TlsTransport(Transport):
             return await self._socket.receive(limit_bytes)
         while True:
             try:
-                return memoryview(self._tls.read(limit_bytes))
+                return memoryview(self._tls.read(min(limit_bytes, INBOX_BYTES)))
             except ssl.SSLWantReadError:
                 await self._flush()  # an answer to what the peer asked of TLS itself
                 await self._feed()

@@ -20,17 +20,25 @@ import trio
 from chunkstore.live import Piece
 from chunkstore.objects import FileRange
 
-__all__ = ["RECEIVE_BYTES", "STREAM_BYTES", "SocketTransport", "StreamTransport", "Transport"]
+__all__ = [
+    "INBOX_BYTES",
+    "RECEIVE_BYTES",
+    "STREAM_BYTES",
+    "SocketTransport",
+    "StreamTransport",
+    "Transport",
+]
 
-RECEIVE_BYTES = 256 * 1024
-"""One receive takes at most so much. Sockets that bring little share a buffer: it is emptied before
-another task runs."""
+RECEIVE_BYTES = 1 << 20
+"""One receive takes at most so much: each goes through all that an upload does with its bytes."""
+INBOX_BYTES = 256 * 1024
+"""Sockets that bring little share a buffer: it is emptied before another task runs."""
 FLOOD_BYTES = 16 * 1024
 """Behind so much there is likely more: it is asked for at once, without being told of it first, and
 into memory of its own, where an upload keeps it."""
 STREAM_BYTES = 64 * 1024
 """One `send_all` takes at most so much: the stall deadline is per such piece."""
-_inbox = bytearray(RECEIVE_BYTES)
+_inbox = bytearray(INBOX_BYTES)
 _inbox_view = memoryview(_inbox)
 _COUNT = struct.Struct("i")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: close sends RST
@@ -93,7 +101,10 @@ class Transport(ABC):
 
     @abstractmethod
     def acknowledge_soon(self) -> None:
-        """Ask that what was received is acknowledged without delay, where that means something."""
+        """Have what was received acknowledged without delay, where that means something.
+
+        At the latest when more is waited for: a peer that sends on needs no word.
+        """
 
 
 class SocketTransport(Transport):
@@ -104,20 +115,21 @@ class SocketTransport(Transport):
         self.raw: socket.socket = raw
         self.peer = peer
         self._is_tcp = raw.family != socket.AF_UNIX
-        self._is_flooded = self._is_drained = False
+        self._is_flooded = self._is_drained = self._acknowledges = False
 
     async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
         if not self._is_drained:  # a peer that always has data must not starve the others
             await trio.lowlevel.checkpoint()
         while True:
             if self._is_drained:
+                self._acknowledge()
                 await trio.lowlevel.wait_readable(self.raw)
             self._is_drained = True
             try:
                 if self._is_flooded:
                     data = memoryview(self.raw.recv(limit_bytes))
                 else:
-                    data = _inbox_view[: self.raw.recv_into(_inbox, limit_bytes)]
+                    data = _inbox_view[: self.raw.recv_into(_inbox, min(limit_bytes, INBOX_BYTES))]
                 self._is_flooded = len(data) >= FLOOD_BYTES
                 self._is_drained = not self._is_flooded
                 return data
@@ -179,7 +191,12 @@ class SocketTransport(Transport):
         self.raw.close()
 
     def acknowledge_soon(self) -> None:
-        if self._is_tcp and _QUICK_ACK is not None:
+        self._acknowledges = self._is_tcp and _QUICK_ACK is not None
+
+    def _acknowledge(self) -> None:
+        # Not before there is nothing left to read: the system may send it within the call.
+        if self._acknowledges and _QUICK_ACK is not None:
+            self._acknowledges = False
             self.raw.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 
