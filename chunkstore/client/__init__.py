@@ -3,6 +3,7 @@
     url.py      where a URL leads, and the credentials in it
     answer.py   an answer: its head, its body piece by piece, what its status means
     dial.py     how a connection is made, and why it wasn't
+    flow.py     its bytes, both ways, in few steps
     client.py   the connection: made when needed, kept as long as it lasts, closed when in doubt
 
 It follows no redirects, keeps no cookies and retries nothing that the server could have seen twice;

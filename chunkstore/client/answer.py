@@ -35,7 +35,8 @@ class Answer:
         status: of the answer.
         fields: lower-case names; several lines of one are joined with ", ".
         receive: gives the body's next piece, None at its end.
-        receive_some: gives at most so many of its next bytes, none at its end.
+        receive_some: gives at most so many of its next bytes, none at its end; told of how many it
+            is of use to wake up for.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Answer:
         status: int,
         fields: Mapping[str, str],
         receive: Callable[[], Awaitable[Piece | None]],
-        receive_some: Callable[[int], Awaitable[bytes]],
+        receive_some: Callable[[int, int], Awaitable[bytes]],
     ) -> None:
         self.asked = asked
         self.status = status
@@ -83,7 +84,7 @@ class Answer:
         """
         return await self._receive()
 
-    async def some(self, limit_bytes: int) -> bytes:
+    async def some(self, limit_bytes: int, *, least_bytes: int = 1) -> bytes:
         """The next bytes of a body whose length the head says; none at its end.
 
         It costs a third of `piece`, and leaves out where HTTP's chunks are. A body is read in
@@ -91,10 +92,12 @@ class Answer:
 
         Args:
             limit_bytes: most that are wanted, at least 1.
+            least_bytes: it is of no use to wake up before so many are there, these and what follows
+                them; fewer may be given all the same.
         Raises: as `piece`; FetchError also: the head says no length.
         Cancellation: as `piece`.
         """
-        return await self._receive_some(limit_bytes)
+        return await self._receive_some(limit_bytes, least_bytes)
 
     async def body(self, limit_bytes: int = BODY_BYTES) -> bytes:
         """The rest of the body, to its end. As `piece`; a longer one is a `FetchError`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
@@ -14,14 +15,15 @@ import trio
 
 from chunkstore.client.answer import Answer, Piece
 from chunkstore.client.dial import Connect, dial, reason_of
+from chunkstore.client.flow import Buffer, Flow
 from chunkstore.client.url import Url
 from chunkstore.errors import ConnectError, CutError, FetchError, StalledError
 
 __all__ = ["Client", "Timeouts"]
 
 RECEIVE_BYTES = 64 * 1024
-SEND_BYTES = 64 * 1024
-"""A send that waits for the peer is timed by pieces of so much."""
+WAKE_BYTES = 512 * 1024
+"""More isn't waited for before the system tells of it: it would be held back in its buffers."""
 HEAD_BYTES = 64 * 1024
 _SAFE = frozenset(("GET", "HEAD", "LIST", "OPTIONS"))
 
@@ -64,7 +66,7 @@ class Client(trio.abc.AsyncResource):
         self._url = url
         self._timeouts = timeouts or Timeouts()
         self._connect = connect
-        self._stream: trio.abc.Stream | None = None
+        self._flow: Flow | None = None
         self._http = h11.Connection(h11.CLIENT)
         self._is_framed = self._is_kept = True
         self._length: int | None = None
@@ -119,6 +121,10 @@ class Client(trio.abc.AsyncResource):
         except BaseException:  # cancelled too: what is on its way has no reader any more
             await self.aclose()
             raise
+        return self._answer(asked, method, response)
+
+    def _answer(self, asked: str, method: str, response: h11.Response) -> Answer:
+        """What has its head; how its body ends, and whether anything may follow, is in that."""
         names: dict[str, str] = {}
         for name, value in response.headers:
             key, text = name.decode("ascii"), value.decode("latin-1")
@@ -140,7 +146,7 @@ class Client(trio.abc.AsyncResource):
             response.status_code,
             names,
             lambda: self._piece(asked),
-            lambda limit_bytes: self._some(asked, limit_bytes),
+            lambda *sizes: self._some(asked, *sizes),
         )
 
     @property
@@ -149,19 +155,19 @@ class Client(trio.abc.AsyncResource):
 
         Cost: a system call.
         """
-        if self._stream is None or not self._is_between:
+        if self._flow is None or not self._is_between:
             return False
-        if not isinstance(self._stream, trio.SocketStream):
+        if not isinstance(self._flow.stream, trio.SocketStream):
             return True
         poll = select.poll()
-        poll.register(self._stream.socket.fileno(), select.POLLIN)
+        poll.register(self._flow.stream.socket.fileno(), select.POLLIN)
         return not poll.poll(0)  # nothing is due: what comes now is its end
 
     async def aclose(self) -> None:
         """Close the connection at once, if there is one; the next request makes another."""
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
+        flow, self._flow = self._flow, None
+        if flow is not None:
+            await trio.aclose_forcefully(flow.stream)
 
     # --- a request -----------------------------------------------------------------------------
 
@@ -192,13 +198,13 @@ class Client(trio.abc.AsyncResource):
             await self.aclose()
         elif self._http.our_state is h11.DONE:
             self._http.start_next_cycle()
-        if self._stream is not None:
+        if self._flow is not None:
             return True
         authority = self._url.authority
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         try:
             with trio.fail_after(self._timeouts.connect_s):
-                self._stream = await self._connect(self._url)
+                self._flow = Flow(await self._connect(self._url))
         except trio.TooSlowError as error:
             detail = f"no connection to {authority} within {self._timeouts.connect_s:g} s"
             raise ConnectError(detail) from error
@@ -210,7 +216,11 @@ class Client(trio.abc.AsyncResource):
         return False
 
     async def _exchange(
-        self, asked: str, request: h11.Request, body: AsyncIterable[bytes] | None, hold_s: float
+        self,
+        asked: str,
+        request: h11.Request,
+        body: AsyncIterable[bytes] | None,
+        hold_s: float,
     ) -> h11.Response:
         head = self._http.send(request) or b""
         if body is None:
@@ -265,7 +275,8 @@ class Client(trio.abc.AsyncResource):
         try:
             async for data in pieces:
                 if data:
-                    await self._send(asked, head + (self._http.send(h11.Data(data)) or b""))
+                    framed = self._http.send_with_data_passthrough(h11.Data(data)) or []
+                    await self._send(asked, head, *framed)
                     head = b""
             await self._send(asked, head + (self._http.send(h11.EndOfMessage()) or b""))
         except h11.LocalProtocolError as error:
@@ -275,14 +286,10 @@ class Client(trio.abc.AsyncResource):
                 with trio.CancelScope(shield=True):
                     await pieces.aclose()
 
-    async def _send(self, asked: str, data: bytes) -> None:
-        assert self._stream is not None
-        view = memoryview(data)
-        for start in range(0, len(view), SEND_BYTES):
-            with trio.move_on_after(self._timeouts.stall_s) as scope:
-                await self._stream.send_all(view[start : start + SEND_BYTES])
-            if scope.cancelled_caught:
-                raise self._stalled(asked, "the server took no bytes")
+    async def _send(self, asked: str, *pieces: Buffer) -> None:
+        assert self._flow is not None
+        if not await self._flow.send(pieces, self._timeouts.stall_s):
+            raise self._stalled(asked, "the server took no bytes")
 
     # --- its answer ----------------------------------------------------------------------------
 
@@ -306,7 +313,7 @@ class Client(trio.abc.AsyncResource):
             raise CutError(f"{asked}: nothing tells this answer's end from a cut")
         return None
 
-    async def _some(self, asked: str, limit_bytes: int) -> bytes:
+    async def _some(self, asked: str, limit_bytes: int, least_bytes: int) -> bytes:
         """Some of a body past the parser, which would copy it three times over."""
         if self._length is None:
             raise FetchError(f"{asked}: the answer does not say its length")
@@ -317,8 +324,12 @@ class Client(trio.abc.AsyncResource):
                 self._is_kept &= len(came) <= self._length  # more answers nothing that was asked
             data, self._ahead = self._ahead[:limit_bytes], self._ahead[limit_bytes:]
             if self._length and not data:
-                size_bytes = min(limit_bytes, self._length)
-                data = await self._receive(asked, size_bytes, self._timeouts.stall_s)
+                data = await self._receive(
+                    asked,
+                    min(limit_bytes, self._length),
+                    self._timeouts.stall_s,
+                    least_bytes=min(least_bytes, self._length, WAKE_BYTES),
+                )
                 if not data:
                     raise CutError(f"{asked}: the answer was cut: {self._length} bytes are missing")
             self._length -= len(data)
@@ -332,19 +343,25 @@ class Client(trio.abc.AsyncResource):
     async def _finish(self) -> None:
         """The parser hasn't seen the end of the body: another one takes the next answer."""
         self._ahead = None
+        if self._flow is not None:
+            self._flow.wake_for(1)
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=HEAD_BYTES)
         if not self._is_kept:
             await self.aclose()
 
-    async def _receive(self, asked: str, limit_bytes: int, patience_s: float | None) -> bytes:
-        if self._stream is None:
+    async def _receive(
+        self, asked: str, limit_bytes: int, patience_s: float | None, *, least_bytes: int = 1
+    ) -> bytes:
+        if self._flow is None:
             raise CutError(f"{asked}: the connection is closed")
+        patience_s = math.inf if patience_s is None else patience_s
         try:
-            with trio.move_on_after(float("inf") if patience_s is None else patience_s):
-                return bytes(await self._stream.receive_some(limit_bytes))
+            data = await self._flow.receive(limit_bytes, patience_s, least_bytes=least_bytes)
         except trio.BrokenResourceError as error:
             raise CutError(f"{asked}: the connection broke: {reason_of(error)}") from error
-        raise self._stalled(asked, "nothing came")
+        if data is None:
+            raise self._stalled(asked, "nothing came")
+        return data
 
     async def _next_event(self, asked: str, patience_s: float | None) -> h11.Event:
         """The next event of the answer; `patience_s` None leaves the timing to the caller."""

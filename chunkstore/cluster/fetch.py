@@ -175,7 +175,10 @@ class Fetch:
         place, patience = self._place, self._fetcher.patience
         records = RecordReader(place.layout, place.generation, part, stripes)
         is_right = True
-        while records.due_bytes and (data := await answer.some(records.due_bytes)):
+        while due_bytes := records.due_bytes:
+            data = await answer.some(records.limit_bytes, least_bytes=due_bytes)
+            if not data:
+                break
             if (whole := records.feed(data)) is None:
                 continue
             stripe, unit = whole

@@ -110,48 +110,65 @@ class RecordReader:
         generation, part: of the object, and the index of the part in it.
         stripes: consecutive; the bytes are those of `layout.extent(stripes)`.
 
-    Cost: a copy; holds what was fed and is less than a record.
+    Cost: no copy of a unit that comes in one piece; holds what was fed and is less than a record.
     """
 
-    __slots__ = ("_due_bytes", "_generation", "_layout", "_next", "_part", "_pieces", "_stop")
+    __slots__ = (
+        "_due_bytes",
+        "_generation",
+        "_header",
+        "_layout",
+        "_next",
+        "_part",
+        "_pieces",
+        "_stop",
+        "_unit_bytes",
+    )
 
     def __init__(self, layout: Layout, generation: int, part: int, stripes: range) -> None:
         self._layout = layout
         self._generation = generation
         self._part = part
         self._next, self._stop = stripes.start, stripes.stop
+        self._header = b""
         self._pieces: list[bytes] = []
-        self._due_bytes = self._record_bytes
+        self._expect()
 
     @property
     def due_bytes(self) -> int:
         """What the next record lacks; 0: all units that were asked for were given."""
         return self._due_bytes
 
+    @property
+    def limit_bytes(self) -> int:
+        """What `feed` takes next at most: of a record the header, then the unit."""
+        return max(self._due_bytes - self._unit_bytes, 0) or self._due_bytes
+
     def feed(self, data: bytes) -> tuple[int, bytes | Flaw] | None:
         """The stripe whose unit is whole now, and the unit or why it can't be had.
 
         Args:
-            data: at most `due_bytes`.
+            data: at most `limit_bytes`.
         """
         self._pieces.append(data)
         self._due_bytes -= len(data)
+        if self._due_bytes > self._unit_bytes:
+            return None
+        if self._due_bytes == self._unit_bytes:
+            self._header, self._pieces = b"".join(self._pieces), []
         if self._due_bytes:
             return None
         stripe, pieces = self._next, self._pieces
-        if len(pieces[0]) < HEADER_BYTES:
-            pieces = [b"".join(pieces)]
-        header, rest = pieces[0][:HEADER_BYTES], memoryview(pieces[0])[HEADER_BYTES:]
-        payload = b"".join([rest, *pieces[1:]])
-        self._pieces, self._next = [], stripe + 1
-        self._due_bytes = self._record_bytes
+        payload = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        header, self._pieces, self._next = self._header, [], stripe + 1
+        self._expect()
         return stripe, verify(header, payload, self._generation, self._part, stripe)
 
-    @property
-    def _record_bytes(self) -> int:
-        if self._next == self._stop:
-            return 0
-        return HEADER_BYTES + self._layout.unit_bytes(self._next)
+    def _expect(self) -> None:
+        """The next record, if there is one."""
+        is_over = self._next == self._stop
+        self._unit_bytes = 0 if is_over else self._layout.unit_bytes(self._next)
+        self._due_bytes = 0 if is_over else HEADER_BYTES + self._unit_bytes
 
 
 class Description(NamedTuple):
