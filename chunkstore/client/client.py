@@ -82,7 +82,7 @@ class Client(trio.abc.AsyncResource):
         target: str,
         fields: Fields = (),
         *,
-        body: AsyncIterable[bytes] | None = None,
+        body: AsyncIterable[bytes] | bytes | None = None,
         length: int | None = None,
         hold_s: float = 0.0,
     ) -> Answer:
@@ -95,8 +95,9 @@ class Client(trio.abc.AsyncResource):
         Args:
             target: path and query, percent-encoded.
             fields: beyond Host, User-Agent, Authorization and framing.
-            body: what to send; each item becomes an HTTP chunk of its own, empty ones none.
-            length: of the body in bytes, sent as Content-Length; None: chunked.
+            body: what to send; each item becomes an HTTP chunk of its own, empty ones none. `bytes`
+                go out with the head, and the answer is listened for behind them: for what is small.
+            length: of the body in bytes, sent as Content-Length; None: chunked, but for `bytes`.
             hold_s: how much longer than usual the answer may take, because it was asked to wait.
         Raises:
             ConnectError: there is no connection to the server.
@@ -107,6 +108,8 @@ class Client(trio.abc.AsyncResource):
         Cancellation: the connection is closed.
         """
         asked = f"{method} {target}"
+        if isinstance(body, bytes):
+            length = len(body)
         try:
             request = self._head(method, target, fields, body is not None, length)
             was_kept = await self._ready()
@@ -219,14 +222,17 @@ class Client(trio.abc.AsyncResource):
         self,
         asked: str,
         request: h11.Request,
-        body: AsyncIterable[bytes] | None,
+        body: AsyncIterable[bytes] | bytes | None,
         hold_s: float,
     ) -> h11.Response:
         head = self._http.send(request) or b""
-        if body is None:
-            head += self._http.send(h11.EndOfMessage()) or b""
+        if body is None or isinstance(body, bytes):
+            pieces = [head]
+            if body:
+                pieces += self._http.send_with_data_passthrough(h11.Data(body)) or []
+            self._http.send(h11.EndOfMessage())  # which has no bytes of its own here
             with suppress(trio.BrokenResourceError):  # the answer, or its absence, says more
-                await self._send(asked, head)
+                await self._send(asked, *pieces)
             return await self._response(asked, self._timeouts.stall_s + hold_s)
         return await self._exchange_body(asked, head, body, hold_s)
 

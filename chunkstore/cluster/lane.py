@@ -92,19 +92,20 @@ class Lane:
             self.error = error
             self._scope.cancel()
 
-    async def run(self, links: Links, *, length: int | None = None) -> None:
+    async def run(self, links: Links) -> None:
         """Write it; what goes wrong is in `error`.
 
-        Args:
-            length: of the whole part, if that is known.
         Cancellation: the node keeps nothing of it, unless it has all.
         """
         path, generation = part_path(self.part), self.part.generation
+        is_here = self._ended_at_s is not None and len(self._queue) == 1
+        body = self._queue[0][1] if is_here else self._body()
         try:
             with self._scope:
                 async with links.request(
-                    self.node, "PUT", path, generation=generation, body=self._body(), length=length
+                    self.node, "PUT", path, generation=generation, body=body
                 ) as answer:
+                    self.sent_count += is_here
                     await expect(answer, 200, 201)
                     await answer.body()
                 self.is_durable = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import trio
 
@@ -118,11 +118,7 @@ class Link:
 
     async def _post(self, path: str, hello: Hello) -> bytes:
         body = hello.encode()
-
-        async def pieces() -> AsyncIterator[bytes]:
-            yield body
-
         field = self._signer.field("POST", path, now_s=self._wall_s(), length=len(body))
-        answer = await self._client.request("POST", path, [field], body=pieces(), length=len(body))
+        answer = await self._client.request("POST", path, [field], body=body)
         await expect(answer, 200)
         return await answer.body()

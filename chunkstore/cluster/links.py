@@ -76,7 +76,7 @@ class Links(trio.abc.AsyncResource):
         *,
         generation: int | None,
         fields: Sequence[tuple[str, str]] = (),
-        body: AsyncIterable[bytes] | None = None,
+        body: AsyncIterable[bytes] | bytes | None = None,
         length: int | None = None,
     ) -> AsyncGenerator[Answer, None]:
         """Make a request, and have its answer for as long as the context lasts.
@@ -86,17 +86,17 @@ class Links(trio.abc.AsyncResource):
             target: path and query, percent-encoded.
             generation: whose part it is about; None: it is about none.
             fields: beyond what `Client` sends, and the signature.
-            body: what to send.
-            length: of the body in bytes; None: chunked.
+            body, length: as for `Client.request`.
         Raises:
             ConnectError: the node has no address, takes no connection, or has as many as it may.
             FetchError: as `Client.request`.
             Exception: whatever `body` raised.
         Cancellation: the connection is closed, and no other one is touched.
         """
-        asked = 0 if body is None else length
+        if body is None or isinstance(body, bytes):
+            length = len(body or b"")
         signature = self._signer.field(
-            method, target, now_s=self._wall_s(), length=asked, generation=generation
+            method, target, now_s=self._wall_s(), length=length, generation=generation
         )
         peer = self._peers.setdefault(node, _Peer())
         address = self._addresses(node)

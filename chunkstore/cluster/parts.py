@@ -112,11 +112,9 @@ class Parts:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._watch)
             for lane in self._alive():
-                length = None
                 if whole:
-                    length = len(whole[lane.part.index])
                     self._put(lane, whole[lane.part.index], is_last=True)
-                nursery.start_soon(partial(lane.run, self._store.fetcher.links, length=length))
+                nursery.start_soon(lane.run, self._store.fetcher.links)
             try:
                 yield
             except DiskError as error:

@@ -172,6 +172,24 @@ async def test_a_body_goes_out_chunk_by_chunk(nursery: trio.Nursery) -> None:
     assert got.endswith(b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("body", [b"", b"abcde"])
+async def test_a_body_that_is_there_goes_out_with_its_length(
+    nursery: trio.Nursery, body: bytes
+) -> None:
+    got = bytearray()
+
+    async def script(stream: Stream) -> None:
+        while not got.endswith(b"\r\n\r\n" + body):
+            got.extend(await stream.receive_some())
+        await stream.send_all(LENGTH + b"abc")
+
+    async with Peer(nursery, script).client() as client:
+        answer = await client.request("PUT", "/a", body=body)
+        assert await answer.body() == b"abc"
+        assert client.is_ready
+    assert b"Content-Length: %d\r\n" % len(body) in got
+
+
 @pytest.mark.parametrize("pieces", [(b"ab",), (b"ab", b"cd")])
 async def test_a_body_of_another_length_than_promised(
     pieces: tuple[bytes, ...], nursery: trio.Nursery
