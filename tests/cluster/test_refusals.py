@@ -38,7 +38,8 @@ async def gateway(folder: Path, fills: list[Fill | None]) -> AsyncIterator[Site]
         fills[number - 1] = fill and fill._replace(capacity_bytes=1000)
         assert isinstance(record, NodeRecord)
     async with trio.open_nursery() as nursery:
-        origin = Gateway(make_settings(), Log("off"), meta=meta, secret=b"0123456789abcdef")
+        settings = make_settings(data=str(folder))
+        origin = Gateway(settings, Log("off"), meta=meta, secret=b"0123456789abcdef")
         for record, fill in zip(meta.nodes(), fills, strict=True):
             if fill is not None:
                 origin.membership.enter(record, fill, trio.current_time())

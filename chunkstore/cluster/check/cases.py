@@ -124,8 +124,8 @@ def _units(data: bytes, layout: Layout, part: Part) -> list[bytes]:
     reader = RecordReader(layout, part.generation, part.index, stripes)
     units: list[bytes] = []
     at = 0
-    while due_bytes := reader.due_bytes:
-        piece = data[at : at + due_bytes]
+    while limit_bytes := reader.limit_bytes:
+        piece = data[at : at + limit_bytes]
         if not piece:
             raise CheckError(f"part {part.index} ends at byte {at}, and a record goes on there")
         at += len(piece)

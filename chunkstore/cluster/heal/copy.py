@@ -80,8 +80,8 @@ async def _verified(
     stripes = range(layout.stripe_count)
     records = RecordReader(layout, manifest.generation, index, stripes)
     pieces: list[bytes] = []
-    while records.due_bytes:
-        pieces.append(await _some(answer, records.due_bytes))
+    while due_bytes := records.due_bytes:
+        pieces.append(await _some(answer, records.limit_bytes, due_bytes))
         if (whole := records.feed(pieces[-1])) is None:
             continue
         stripe, unit = whole
@@ -93,7 +93,7 @@ async def _verified(
         yield record
     left = manifest.part_bytes - layout.records_bytes
     while left > 0:
-        pieces.append(await _some(answer, left))
+        pieces.append(await _some(answer, left, left))
         left -= len(pieces[-1])
     ending = b"".join(pieces)
     if not _describes(ending, manifest, index):
@@ -102,10 +102,10 @@ async def _verified(
     yield ending
 
 
-async def _some(answer: Answer, most_bytes: int) -> bytes:
-    """The next bytes, at least one."""
+async def _some(answer: Answer, most_bytes: int, least_bytes: int) -> bytes:
+    """The next bytes, at least one; in as few receives as can be."""
     try:
-        data = await answer.some(most_bytes)
+        data = await answer.some(most_bytes, least_bytes=least_bytes)
     except FetchError as error:
         raise SourceError(str(error), is_damaged=False) from error
     assert data, "its length was looked at, and a shorter one is a cut"

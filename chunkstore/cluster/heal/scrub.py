@@ -253,7 +253,10 @@ class Scrub:
         layout = Layout(manifest.size_bytes)
         records = RecordReader(layout, manifest.generation, index, span.stripes)
         is_right = True
-        while records.due_bytes and (data := await answer.some(records.due_bytes)):
+        while due_bytes := records.due_bytes:
+            data = await answer.some(records.limit_bytes, least_bytes=due_bytes)
+            if not data:
+                break
             self.round.read_bytes += len(data)
             whole = records.feed(data)
             is_right = is_right and not (whole and isinstance(whole[1], Flaw))
