@@ -73,9 +73,9 @@ FOREIGN: dict[str, frozenset[str]] = {
 PURE_CORES = {
     "cluster": frozenset({"codec", "cutter", "ledger", "meta", "names", "patience", "placement"})
     | {"race", "stripe", "turns", "unit"}
-    | {"heal.damage", "heal.planner", "heal.reconcile"}
+    | {"heal.damage", "heal.planner", "heal.reconcile", "heal.tally"}
     | {"check.cases", "hello", "membership", "status"}
-    | {"recover.decide", "recover.merge"}
+    | {"recover.decide", "recover.merge", "recover.muster"}
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

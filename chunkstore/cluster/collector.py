@@ -1,6 +1,6 @@
 """Parts that nothing names any more are taken from their nodes, and then forgotten.
 
-What can't be had from a node that is down stays there: it is an orphan, and goes when that is back.
+What a node has that is down stays there: it is an orphan, and goes when that is back.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ __all__ = ["Collector"]
 
 TASKS = 8
 """So many generations go at a time: readers and writers shouldn't notice."""
-ABSENT_S = 30.0
-"""A node that isn't there is waited for so long: behind a start, none is for the first seconds."""
+START_S = 30.0
+"""For so long after a start nodes are waited for, since none is there in the first seconds. Later
+they aren't: all that is replaced while one is dead would wait behind it."""
 
 
 class _Job(NamedTuple):
@@ -43,6 +44,7 @@ class Collector:
         self._links = links
         self._fleet = fleet
         self._jobs: deque[_Job] = deque()
+        self._patient_until_s = 0.0
         self._came = trio.Event()
 
     def put(
@@ -62,6 +64,7 @@ class Collector:
 
     async def run(self) -> None:
         """Work until cancelled; what is left then is for the next start."""
+        self._patient_until_s = trio.current_time() + START_S
         async with trio.open_nursery() as nursery:
             for _ in range(TASKS):
                 nursery.start_soon(self._work)
@@ -79,9 +82,10 @@ class Collector:
             then()
 
     async def _delete(self, part: Part, node: int) -> None:
-        with trio.move_on_after(ABSENT_S):
-            while not self._fleet.is_up(node):  # noqa: ASYNC110 - a clock is asked, which tells nobody
-                await trio.sleep(1)
+        while not self._fleet.is_up(node):
+            if trio.current_time() >= self._patient_until_s:
+                return
+            await trio.sleep(1)
         path = part_path(part)
         try:
             async with self._links.request(

@@ -28,8 +28,8 @@ __all__ = ["Fetch", "Fetcher", "OnFlaw", "Place"]
 
 OnFlaw = Callable[[int, int, int], None]
 """Told of a part that isn't as it should be: generation, index of the part, number of the node."""
-_GONE = (404, 410, 416)
-"""What a node answers that has no such part, or not all of it."""
+_FLAWED = (404, 410, 416, 500)
+"""What a node answers that has no such part, or not all of it, or can't read it from its disk."""
 
 
 class Place(NamedTuple):
@@ -111,6 +111,13 @@ class Fetch:
                 return
             yield memoryview(unit)[offset : offset + size]
 
+    def units(self, stripe: int) -> dict[int, bytes] | None:
+        """The data units of a stripe, all of which is wanted; None: they aren't all here yet."""
+        if self._race.lacking(stripe):
+            return None
+        zeros = bytes(self._place.layout.unit_bytes(stripe))  # of units behind the object's end
+        return {part: self._units.get((stripe, part), zeros) for part in range(K)}
+
     async def run(self) -> None:
         """Have all of them come, right.
 
@@ -149,7 +156,7 @@ class Fetch:
             if not await self._receive(part, stripes, node):
                 self._fetcher.on_flaw(self._place.generation, part, node)
         except StatusError as error:
-            if error.status in _GONE:
+            if error.status in _FLAWED:
                 self._fetcher.on_flaw(self._place.generation, part, node)
         except FetchError:
             self._fetcher.patience.shun(node, trio.current_time())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import trio
@@ -13,6 +14,7 @@ from chunkstore.cluster.codec import MAX_M
 from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.heal.backup import Backup
 from chunkstore.cluster.heal.mover import Mover
+from chunkstore.cluster.heal.repair import Repair
 from chunkstore.cluster.heal.scrub import Scrub
 from chunkstore.cluster.heal.survey import Survey
 from chunkstore.cluster.links import Links
@@ -71,6 +73,7 @@ class Gateway(Origin):
         membership: its nodes.
         mover: evens out how full they are.
         survey, scrub: compare what nodes have, and read it.
+        repair: makes what is lost anew.
     """
 
     def __init__(
@@ -89,7 +92,27 @@ class Gateway(Origin):
         fleet = Fleet(self.membership, trio.current_time, random.random)
         self._links = Links(fleet.address, signer, wall_s=wall_s)
         self.store = ClusterStore(meta, scribe, fleet, self._links, wall_s=wall_s)
-        self._overview = Overview(self.membership, self.store)
+        self.repair = Repair(
+            self.store,
+            self.membership,
+            log.note,
+            heal_after_s=settings.heal_after_s,
+            rate_bytes=settings.repair_rate_bytes,
+            draw=random.random,
+        )
+        self.mover = Mover(self.store, settings, self._may_move, log.note)
+        self._nodes_at = nodes_at
+        self.survey = Survey(self.store, self.membership, log.note)
+        assert settings.data is not None, "its metadata lies there"
+        folder = Path(settings.data)
+        self.scrub = Scrub(self.store, settings.scrub_parts_s, folder / _SCRUB, log.note)
+        self.store.tasks = [self.repair.run, self.survey.run, self.scrub.run, self.mover.run]
+        if settings.backup_s is not None:
+            backup = Backup(self.store, meta, folder, settings.backup_s, log.note, wall_s=wall_s)
+            self.store.tasks.append(backup.run)
+        self._overview = Overview(
+            self.membership, self.store, lambda: self.repair.progress, self._at_work()
+        )
         views: dict[str, View] = {
             "/status": self._overview.status,
             "/manifest": self._overview.manifest,
@@ -97,17 +120,6 @@ class Gateway(Origin):
         self._reception = Reception(
             settings, self.membership, scribe, signer, log, views, wall_s=wall_s
         )
-        self.mover = Mover(self.store, settings, self._may_move, log.note)
-        self._nodes_at = nodes_at
-        self.survey = Survey(self.store, self.membership, log.note)
-        assert settings.data is not None, "its metadata lies there"
-        place = Path(settings.data) / _SCRUB
-        self.scrub = Scrub(self.store, settings.scrub_parts_s, place, log.note)
-        self._backup: Backup | None = None
-        if settings.backup_s is not None:
-            self._backup = Backup(
-                self.store, meta, place.parent, settings.backup_s, log.note, wall_s=wall_s
-            )
         self.store.fetcher.codec(MAX_M)  # a sixth node may come at any time: it is said now
         super().__init__(settings, log, sign_keys, disk=self.store, wall_s=wall_s)
 
@@ -124,13 +136,21 @@ class Gateway(Origin):
         """As `Origin.run`; nodes are heard until the drain is over."""
         async with self._links, trio.open_nursery() as nursery:
             await nursery.start(self._reception.run, self._nodes_at)
-            nursery.start_soon(self.mover.run)
-            nursery.start_soon(self.survey.run)
-            nursery.start_soon(self.scrub.run)
-            if self._backup is not None:
-                nursery.start_soon(self._backup.run)
             await super().run(listeners, task_status=task_status)
             nursery.cancel_scope.cancel()
 
+    def _at_work(self) -> dict[str, Callable[[], dict[str, object]]]:
+        """What works by itself says of itself, for the status."""
+        survey = self.survey
+        return {
+            "scrub": lambda: asdict(self.scrub.round),
+            "move": lambda: self.mover.progress._asdict(),
+            "survey": lambda: {
+                "survey_count": survey.survey_count,
+                "collected_count": survey.collected_count,
+                "flaw_count": survey.flaw_count,
+            },
+        }
+
     def _may_move(self) -> bool:
-        return not self.server.is_draining
+        return self.repair.is_settled and not self.server.is_draining

@@ -58,6 +58,7 @@ class Lane:
         self._queue: deque[tuple[float, bytes]] = deque()
         self._ended_at_s: float | None = None
         self._came = trio.Event()
+        self._moved = trio.Event()
         self._scope = trio.CancelScope()
 
     @property
@@ -69,6 +70,12 @@ class Lane:
     def has_room(self) -> bool:
         """It takes another record, or wants none any more."""
         return len(self._queue) < QUEUE_COUNT or self.is_over
+
+    async def until_room(self) -> None:
+        """Wait until it has room."""
+        while not self.has_room:
+            self._moved = trio.Event()
+            await self._moved.wait()
 
     def wait_s(self, now_s: float) -> float:
         """How long it has had its oldest record; behind the last one, its end."""
@@ -91,6 +98,7 @@ class Lane:
         if not self.is_over:
             self.error = error
             self._scope.cancel()
+            self._moved.set()
 
     async def run(self, links: Links) -> None:
         """Write it; what goes wrong is in `error`.
@@ -113,7 +121,7 @@ class Lane:
             self.error = self.error or error
         finally:
             self._queue.clear()
-            self._changed()
+            self._tell()
 
     @property
     def is_refused_for_room(self) -> bool:
@@ -128,4 +136,8 @@ class Lane:
             yield self._queue[0][1]
             self._queue.popleft()
             self.sent_count += 1
-            self._changed()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._moved.set()
+        self._changed()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from chunkstore.cluster.meta import Manifest
 
-__all__ = ["Ledger", "Stored", "with_digest"]
+__all__ = ["Ledger", "Stored", "split_digest", "with_digest"]
 
 _ROW = struct.Struct("<QQQBB")
 _SHA256_BYTES = 32
@@ -36,6 +36,11 @@ def with_digest(sha256: bytes, facts: bytes) -> bytes:
     """The facts of a manifest."""
     assert len(sha256) == _SHA256_BYTES
     return sha256 + facts
+
+
+def split_digest(facts: bytes) -> tuple[bytes, bytes]:
+    """SHA-256 of an object, and the facts of its commit, from those of its manifest."""
+    return facts[:_SHA256_BYTES], facts[_SHA256_BYTES:]
 
 
 class Ledger:

@@ -8,10 +8,10 @@ from urllib.parse import parse_qs
 
 import trio
 
+from chunkstore.cluster.heal.tally import Progress
 from chunkstore.cluster.membership import Membership
 from chunkstore.cluster.placement import parity_count
 from chunkstore.cluster.status import (
-    RepairProgress,
     Tally,
     figures,
     manifest_members,
@@ -50,7 +50,7 @@ class Overview:
         self,
         membership: Membership,
         store: ClusterStore,
-        repair: Callable[[], RepairProgress | None] = _nothing,
+        repair: Callable[[], Progress | None] = _nothing,
         others: Mapping[str, Callable[[], Mapping[str, object] | None]] | None = None,
     ) -> None:
         self._membership = membership

@@ -12,18 +12,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
-from chunkstore.cluster.cutter import part_records
 from chunkstore.cluster.fetch import Place
 from chunkstore.cluster.fleet import needed_count
+from chunkstore.cluster.heal.remake import remake
 from chunkstore.cluster.lane import Lane, late
 from chunkstore.cluster.meta import NOWHERE
 from chunkstore.cluster.names import Part
-from chunkstore.cluster.stripe import STRIPE_BYTES, K, Layout
+from chunkstore.cluster.stripe import K, Layout
 from chunkstore.errors import DamagedError, DiskError, DiskFullError, QuorumError, StalledError
 
 if TYPE_CHECKING:
@@ -92,7 +91,7 @@ class Parts:
         Raises:
             QuorumError, DiskFullError: there are too few nodes, or too few with room.
         """
-        nodes = self._choose(K + self._m, part_bytes)
+        nodes = self._store.place(K + self._m, part_bytes)
         if len(nodes) < needed_count(self._m):
             refusal = self._store.fleet.refusal(part_bytes)
             raise refusal or QuorumError(needed_count(self._m), len(nodes))
@@ -151,7 +150,8 @@ class Parts:
         """
         with trio.move_on_after(REPLACE_S):
             while lost := [i for i, lane in enumerate(self._lanes) if not lane or lane.error]:
-                nodes = self._choose(len(lost), len(endings[0]), {node for _, node in self.tried})
+                taken = {node for _, node in self.tried}
+                nodes = self._store.place(len(lost), len(endings[0]), taken)
                 if not nodes or (self.durable_count < K and not self._is_in_memory):
                     break
                 lanes = [self._lane(*pair) for pair in zip(lost, nodes, strict=False)]
@@ -182,17 +182,6 @@ class Parts:
     def _put(self, lane: Lane, data: bytes, *, is_last: bool) -> None:
         self._store.fleet.note(lane.node, len(data))
         lane.put(data, is_last=is_last)
-
-    def _choose(self, count: int, part_bytes: int, taken: set[int] | None = None) -> list[int]:
-        """Nodes that were prompt, if there are enough of them; else others as well."""
-        fleet, now_s = self._store.fleet, trio.current_time()
-        taken = taken or set()
-        patience = self._store.fetcher.patience
-        shunned = {number for number in fleet.numbers if patience.is_shunned(number, now_s)}
-        nodes = fleet.place(count, part_bytes, taken | shunned)
-        if len(nodes) < count and shunned:
-            nodes += fleet.place(count - len(nodes), part_bytes, taken.union(nodes))
-        return nodes
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         while True:
@@ -225,31 +214,15 @@ class Parts:
                 nursery.start_soon(lane.run, self._store.fetcher.links)
             try:
                 if not self._is_in_memory:
-                    await self._remake(lanes, size_bytes)
+                    place = Place(
+                        self._key, self._generation, Layout(size_bytes), self.durable_nodes
+                    )
+                    await remake(self._store, place, size_bytes, lanes)
                 for lane in lanes:
                     self._put(lane, endings[lane.part.index], is_last=True)
             except DamagedError as error:
                 for lane in lanes:
                     lane.give_up(StalledError(str(error)))
-
-    async def _remake(self, lanes: Sequence[Lane], size_bytes: int) -> None:
-        """The records of parts, from those that are durable.
-
-        Raises:
-            DamagedError: these are too few by now.
-        """
-        place = Place(self._key, self._generation, Layout(size_bytes), self.durable_nodes)
-        codec = self._store.fetcher.codec(self._m)
-        for stripe, start in enumerate(range(0, size_bytes, STRIPE_BYTES)):
-            stop = min(start + STRIPE_BYTES, size_bytes)
-            data = await self._store.fetcher.fetch(place, start, stop)
-            make = partial(part_records, codec, self._generation, stripe, data)
-            records = await self._store.in_thread(make)
-            while not all(lane.has_room for lane in lanes):
-                self._moved = trio.Event()
-                await self._moved.wait()
-            for lane in lanes:
-                self._put(lane, records[lane.part.index], is_last=False)
 
     def _failure(self) -> DiskError:
         errors = [lane.error for lane in self._lanes if lane and lane.error]

@@ -12,11 +12,12 @@ from collections.abc import Callable
 import trio
 
 from chunkstore.cluster.fetch import Place
+from chunkstore.cluster.readers import Readers
 from chunkstore.cluster.stripe import STRIPE_BYTES, UNIT_BYTES, Layout
 from chunkstore.cluster.windows import Track, Windows
 from chunkstore.errors import DamagedError
 
-__all__ = ["ClusterSource"]
+__all__ = ["ClusterSource", "HeldSource"]
 
 
 class ClusterSource:
@@ -130,3 +131,36 @@ class ClusterSource:
         # Parts may have been moved; of what was replaced it is known from before.
         self._nodes = self._locate() or self._nodes
         return Place(self.key, self.generation, self._layout, self._nodes)
+
+
+class HeldSource(ClusterSource):
+    """One whose readers count.
+
+    Args:
+        readers: where they do.
+        windows, key, generation, locate, size_bytes: as for `ClusterSource`.
+    """
+
+    __slots__ = ("_readers",)
+
+    def __init__(
+        self,
+        readers: Readers,
+        windows: Windows,
+        key: str,
+        generation: int,
+        locate: Callable[[], tuple[int, ...] | None],
+        size_bytes: int | None = None,
+    ) -> None:
+        super().__init__(windows, key, generation, locate, size_bytes)
+        self._readers = readers
+
+    def hold(self) -> None:
+        """As `Source.hold`."""
+        super().hold()
+        self._readers.enter(self.generation)
+
+    def let_go(self) -> None:
+        """As `Source.let_go`."""
+        super().let_go()
+        self._readers.leave(self.generation)

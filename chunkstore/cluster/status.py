@@ -17,9 +17,9 @@ none of them is known to be damaged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Protocol
+from collections.abc import Collection
 
+from chunkstore.cluster.heal.tally import Progress
 from chunkstore.cluster.membership import Member
 from chunkstore.cluster.meta import NOWHERE, Manifest
 from chunkstore.cluster.placement import parity_count
@@ -28,7 +28,6 @@ from chunkstore.metrics import Figure
 
 __all__ = [
     "CONDITIONS",
-    "RepairProgress",
     "Tally",
     "figures",
     "manifest_members",
@@ -43,48 +42,6 @@ _NOTES = (
     "no parity: a sixth and seventh node add it",
     "one part of parity: a seventh node adds one",
 )
-
-
-class RepairProgress(Protocol):
-    """What a repair says of itself.
-
-    Attributes:
-        waiting: objects to be repaired, by the number of parts that can still be lost.
-        left_out_count: such objects beyond those.
-        bytes: to be written for all of them.
-        unreadable_count: objects that can't be repaired for now.
-        is_paused: too many nodes vanished together: it waits for them.
-        bytes_s: how fast it writes; 0 while it doesn't.
-        eta_s: how long it will take; None: nobody knows.
-    """
-
-    @property
-    def waiting(self) -> Mapping[int, int]:
-        """As above."""
-
-    @property
-    def left_out_count(self) -> int:
-        """As above."""
-
-    @property
-    def bytes(self) -> int:
-        """As above."""
-
-    @property
-    def unreadable_count(self) -> int:
-        """As above."""
-
-    @property
-    def is_paused(self) -> bool:
-        """As above."""
-
-    @property
-    def bytes_s(self) -> float:
-        """As above."""
-
-    @property
-    def eta_s(self) -> float | None:
-        """As above."""
 
 
 class Tally:
@@ -160,7 +117,7 @@ def node_members(member: Member, now_s: float) -> dict[str, object]:
     }
 
 
-def repair_members(progress: RepairProgress | None) -> dict[str, object] | None:
+def repair_members(progress: Progress | None) -> dict[str, object] | None:
     """What is to be repaired, and how long that will take; None: nothing is said of it."""
     if progress is None:
         return None
@@ -189,7 +146,7 @@ def manifest_members(manifest: Manifest) -> dict[str, object]:
 
 
 def figures(
-    tally: Tally, found_count: int, mended_count: int, progress: RepairProgress | None
+    tally: Tally, found_count: int, mended_count: int, progress: Progress | None
 ) -> list[Figure]:
     """What is measured of a cluster, for /metrics.
 

@@ -23,10 +23,10 @@ from chunkstore.cluster.heal.damage import Damage
 from chunkstore.cluster.heal.swap import undo
 from chunkstore.cluster.ledger import Ledger, Stored
 from chunkstore.cluster.links import Links
-from chunkstore.cluster.meta import Manifest, Meta, Open, Swap
+from chunkstore.cluster.meta import NOWHERE, Manifest, Meta, Open, Swap
 from chunkstore.cluster.readers import GRACE_S, Readers
 from chunkstore.cluster.scribe import Scribe
-from chunkstore.cluster.source import ClusterSource
+from chunkstore.cluster.source import ClusterSource, HeldSource
 from chunkstore.cluster.turns import Turn, Turns
 from chunkstore.cluster.upload import ClusterUpload
 from chunkstore.cluster.windows import Windows
@@ -56,7 +56,9 @@ class ClusterStore:
     Attributes:
         scribe, fleet: as above.
         damage: parts that were found not to be right.
-        fetcher: reads from nodes.
+        fetcher, windows: read from nodes.
+        leaving: generations and nodes of parts that were swapped, and are still to be taken away.
+        tasks: run while it does, and end before it: what they ask for is made.
         turns, collector: of the uploads.
     """
 
@@ -74,11 +76,13 @@ class ClusterStore:
         self.fleet = fleet
         self.damage = Damage()
         self.fetcher = Fetcher(links, self.damage.note)
+        self.windows = Windows(self.fetcher)
         self.turns = Turns()
         self.collector = Collector(links, fleet)
         self.in_thread = in_thread
+        self.leaving: set[tuple[int, int]] = set()
+        self.tasks: list[Callable[[], Awaitable[None]]] = []
         self._wall_s = wall_s
-        self._windows = Windows(self.fetcher)
         self._readers = Readers()
         self._ledger = Ledger(_manifests(meta))
         [first] = meta.batch([lambda meta: meta.reserve(BLOCK_COUNT)])
@@ -108,12 +112,16 @@ class ClusterStore:
             with trio.CancelScope(shield=True):
                 async with trio.open_nursery() as serving:
                     await serving.start(self.scribe.run)
-                    await serving.start(self._windows.run)
+                    await serving.start(self.windows.run)
                     serving.start_soon(self.collector.run)
                     serving.start_soon(self._expire)
                     async with trio.open_nursery() as self._writing:
-                        task_status.started()
-                        await self._stopping.wait()
+                        async with trio.open_nursery() as tending:
+                            for task in self.tasks:
+                                tending.start_soon(task)
+                            task_status.started()
+                            await self._stopping.wait()
+                            tending.cancel_scope.cancel()
                         for upload in list(self._uploads):
                             upload.stop()
                     serving.cancel_scope.cancel()
@@ -154,7 +162,7 @@ class ClusterStore:
         # What has gone just now can't be held any more, and so not be read.
         size = stored.size_bytes if stored and stored.generation == generation else 0
         locate = partial(self._locate, key, generation)
-        return _HeldSource(self._readers, self._windows, key, generation, locate, size)
+        return HeldSource(self._readers, self.windows, key, generation, locate, size)
 
     def open_source(
         self, key: str, generation: int, locate: Callable[[], tuple[int, ...]]
@@ -168,7 +176,7 @@ class ClusterStore:
         def locate_both() -> tuple[int, ...]:
             return self._locate(key, generation) or locate()
 
-        return _HeldSource(self._readers, self._windows, key, generation, locate_both)
+        return HeldSource(self._readers, self.windows, key, generation, locate_both)
 
     def _locate(self, key: str, generation: int) -> tuple[int, ...] | None:
         manifest = self._ledger.manifest(key)
@@ -245,6 +253,9 @@ class ClusterStore:
             if error is None:
                 self._ledger.put(manifest)
                 self._retire(replaced)
+                for index, node in enumerate(manifest.nodes):
+                    if node == NOWHERE:
+                        self.damage.note(manifest.generation, index, node)
             on_done(_as_disk_error(error))
 
         deadline_s = self._wall_s() + GRACE_S
@@ -253,6 +264,7 @@ class ClusterStore:
 
     def drop(self, generation: int, tried: set[tuple[int, int]]) -> None:
         """An upload came to nothing: take its parts away, then its record."""
+        self.damage.drop(generation)
 
         def forget() -> None:
             self.scribe.put(lambda meta: meta.abort(generation), lambda *_: None, is_lasting=False)
@@ -267,6 +279,23 @@ class ClusterStore:
     def read_generations(self) -> Collection[int]:
         """Those that somebody reads here, as they come and go: their old places are needed, too."""
         return self._readers.generations
+
+    def place(self, count: int, part_bytes: int, taken: Collection[int] = ()) -> list[int]:
+        """Nodes for so many parts: those that were prompt, if they are enough; else others too.
+
+        Args: as `Fleet.place`.
+        """
+        now_s = trio.current_time()
+        taken = set(taken)
+        shunned = {
+            number
+            for number in self.fleet.numbers
+            if self.fetcher.patience.is_shunned(number, now_s)
+        }
+        nodes = self.fleet.place(count, part_bytes, taken | shunned)
+        if len(nodes) < count and shunned:
+            nodes += self.fleet.place(count - len(nodes), part_bytes, taken.union(nodes))
+        return nodes
 
     # --- what repair asks ----------------------------------------------------------------------
 
@@ -328,6 +357,7 @@ class ClusterStore:
 
     def _retire(self, manifest: Manifest | None) -> None:
         if manifest is not None:
+            self.damage.drop(manifest.generation)
             forget = partial(self._forget, manifest.generation, manifest.nodes)
             self.when_idle(manifest.generation, forget)
 
@@ -336,32 +366,6 @@ class ClusterStore:
             self.scribe.put(lambda meta: meta.forget(generation), lambda *_: None, is_lasting=False)
 
         self.collector.put(generation, set(enumerate(nodes)), forget)
-
-
-class _HeldSource(ClusterSource):
-    """One whose readers count."""
-
-    __slots__ = ("_readers",)
-
-    def __init__(
-        self,
-        readers: Readers,
-        windows: Windows,
-        key: str,
-        generation: int,
-        locate: Callable[[], tuple[int, ...] | None],
-        size_bytes: int | None = None,
-    ) -> None:
-        super().__init__(windows, key, generation, locate, size_bytes)
-        self._readers = readers
-
-    def hold(self) -> None:
-        super().hold()
-        self._readers.enter(self.generation)
-
-    def let_go(self) -> None:
-        super().let_go()
-        self._readers.leave(self.generation)
 
 
 def _reserve_beyond(meta: Meta, generation: int) -> int:

@@ -8,6 +8,7 @@ it, and no longer. Readers have no names here: one is known by the byte that it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import trio
 
@@ -16,6 +17,8 @@ from chunkstore.cluster.stripe import STRIPE_BYTES
 from chunkstore.errors import DamagedError
 
 __all__ = ["BUDGET_BYTES", "CURSOR_S", "WINDOW_BYTES", "Track", "Window", "Windows"]
+
+T = TypeVar("T")
 
 WINDOW_BYTES = 8 * STRIPE_BYTES
 """A part gives 2 MiB a request then; four stripes cost a fifth more in all."""
@@ -54,6 +57,12 @@ class Windows:
         async with trio.open_nursery() as self._nursery:
             task_status.started()
             await trio.sleep_forever()
+
+    @property
+    def share_bytes(self) -> int:
+        """What the next window may take: whole stripes; with many windows open, none."""
+        share_bytes = (BUDGET_BYTES - self.used_bytes) // SHARE
+        return max(0, min(WINDOW_BYTES, share_bytes - share_bytes % STRIPE_BYTES))
 
     def open(self, place: Place, start: int, stop: int) -> Window:
         """Have bytes come, until `Window.close`."""
@@ -101,15 +110,25 @@ class Window:
             DamagedError: they can't be had.
         Cancellation: they come all the same.
         """
+        return await self._until(key, lambda: next(self._fetch.views(start, stop), None))
+
+    async def units(self, key: str, stripe: int) -> dict[int, bytes]:
+        """The data units of a stripe that is all in it, as soon as they are here.
+
+        Raises, Cancellation: as `view`.
+        """
+        return await self._until(key, lambda: self._fetch.units(stripe))
+
+    async def _until(self, key: str, take: Callable[[], T | None]) -> T:
         self.waiter_count += 1
         try:
-            while (view := next(self._fetch.views(start, stop), None)) is None:
+            while (taken := take()) is None:
                 if self._error is not None:
                     raise DamagedError(key, self._error)
                 await self._fetch.grown.wait()
         finally:
             self.waiter_count -= 1
-        return view
+        return taken
 
     def has(self, offset: int) -> bool:
         """Whether a byte is here, or may come."""
@@ -178,10 +197,9 @@ class Track:
         return None
 
     def _begin(self, offset: int, stop: int) -> Window | None:
-        share_bytes = (BUDGET_BYTES - self._windows.used_bytes) // SHARE
-        if share_bytes < STRIPE_BYTES or len(self._open) >= WINDOWS_MAX:
+        size_bytes = self._windows.share_bytes
+        if not size_bytes or len(self._open) >= WINDOWS_MAX:
             return None
-        size_bytes = min(WINDOW_BYTES, share_bytes - share_bytes % STRIPE_BYTES)
         stop = min(stop, offset - offset % STRIPE_BYTES + size_bytes)
         # It ends where another one begins: readers that began elsewhere come to share theirs.
         begun = (other.start for other in self._open if other.has(other.start))

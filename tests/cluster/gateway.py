@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.hello import Fill
 from chunkstore.cluster.membership import HEARTBEAT_S, Membership
 from chunkstore.cluster.meta import Meta, NodeRecord
+from chunkstore.cluster.names import Part
 from chunkstore.cluster.scribe import Scribe
 from chunkstore.cluster.sqlite import SqliteMeta
 from chunkstore.cluster.store import ClusterStore
@@ -100,9 +102,37 @@ class Gateway:
         return trio.current_time() if self.is_beating else 0.0
 
     def hear(self, record: NodeRecord) -> None:
-        """A node is there, and empty."""
+        """A node is there from now on, and empty."""
         fill = Fill(record.capacity_bytes, 0, 0, record.capacity_bytes)
-        self.membership.enter(record, fill, self._now_s())
+        self.membership.enter(record, fill, trio.current_time() if self.is_beating else math.inf)
+
+    async def join(self) -> int:
+        """One more node; its number."""
+        number = await self.nodes.add(with_store=True)
+        self.hear(self._record(self.meta, number))
+        return number
+
+    def lose(self, number: int) -> None:
+        """A node is gone, and it is known."""
+        member = self.membership.members[number]
+        member.is_ending, member.heard_s = True, trio.current_time()
+        self.nodes.down.add(number)
+
+    def find(self, number: int) -> None:
+        """A node is back, with all that it had."""
+        self.nodes.down.discard(number)
+        self.hear(self.membership.members[number].record)
+
+    def strays(self, store: ClusterStore, keys: Iterable[str]) -> set[tuple[int, Part]]:
+        """Parts on nodes that are there of which no manifest says that they are."""
+        manifests = [one for key in keys if (one := store.manifest(key)) is not None]
+        named = {
+            (node, Part(one.generation, index))
+            for one in manifests
+            for index, node in enumerate(one.nodes)
+        }
+        up = self.nodes.sites.keys() - self.nodes.down
+        return {(node, part) for node in up for part in self.nodes.listed(node)} - named
 
     async def come(self, store: ClusterStore, number: int) -> None:
         """A node that was absent registers."""

@@ -69,14 +69,20 @@ class Nodes:
     async def open(cls, nursery: trio.Nursery, count: int, *, with_store: bool = False) -> Nodes:
         """Start them, in memory alone or with a store behind each."""
         nodes = cls(nursery)
-        for number in range(1, count + 1):
-            changes = {"disk": ReferenceStore()} if with_store else {}
-            site = nodes.sites[number] = await Site.open(nursery, **changes)
-            handlers = site.origin.server._handlers
-            for method, handler in list(handlers.items()):
-                assert isinstance(handlers, dict)
-                handlers[method] = partial(nodes._answer, number, handler)
+        for _ in range(count):
+            await nodes.add(with_store=with_store)
         return nodes
+
+    async def add(self, *, with_store: bool = False) -> int:
+        """Start one more; its number."""
+        changes = {"disk": ReferenceStore()} if with_store else {}
+        number = len(self.sites) + 1
+        site = self.sites[number] = await Site.open(self._nursery, **changes)
+        handlers = site.origin.server._handlers
+        for method, handler in list(handlers.items()):
+            assert isinstance(handlers, dict)
+            handlers[method] = partial(self._answer, number, handler)
+        return number
 
     def links(self, **timeouts: float) -> Links:
         """Links to them, as a gateway has them."""
@@ -108,6 +114,20 @@ class Nodes:
             return None
         answer = await site.get(path, signed(path, 0, "GET"))
         return answer.body if answer.status == 200 else None
+
+    def listed(self, number: int) -> set[Part]:
+        """The parts that a node has, whole or not."""
+        names = self.sites[number].origin.catalog.namespace._entries
+        return {part for name in names if (part := parse_part(name)) is not None}
+
+    async def spoil(self, number: int, part: Part) -> None:
+        """Have a part be other bytes than it should, of the same length."""
+        data = await self.content(number, part)
+        assert data is not None
+        wrong = bytes(byte ^ 0x55 for byte in data[:4096]) + data[4096:]
+        path = part_path(part)
+        answer = await self.sites[number].put(path, wrong, signed(path, len(wrong)))
+        assert answer.status in (200, 201)
 
     async def _connect(self, url: Url) -> trio.abc.Stream:
         number = int(url.host.removeprefix("node").removesuffix(".test"))

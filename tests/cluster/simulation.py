@@ -17,10 +17,9 @@ from dataclasses import dataclass, field
 
 from chunkstore.cluster.heal.planner import (
     Backlog,
-    Condition,
     NodeState,
     Outlook,
-    Repair,
+    Plan,
     assess,
     look,
 )
@@ -51,14 +50,15 @@ class Server:
     number: int
     capacity: int
     parts: dict[Part, int] = field(default_factory=dict)
-    condition: Condition = Condition.UP
+    is_up: bool = True
+    is_surveyed: bool = True
     since_s: float = 0.0
     returns_s: float = 0.0
     is_dead: bool = False
 
-    def turn(self, condition: Condition, now_s: float) -> None:
-        """Come into another condition."""
-        self.condition, self.since_s = condition, now_s
+    def turn(self, is_up: bool, now_s: float) -> None:
+        """Come, or go; what comes back has what it had."""
+        self.is_up, self.since_s, self.is_surveyed = is_up, now_s, False
 
 
 @dataclass
@@ -108,13 +108,13 @@ class Simulation:
 
     def outlook(self) -> Outlook:
         """Of the nodes, now."""
-        states = [NodeState(s.number, s.condition, s.since_s) for s in self.servers.values()]
+        states = [NodeState(s.number, s.is_up, s.since_s) for s in self.servers.values()]
         return look(states, self.now_s, HEAL_S)
 
     def nodes(self) -> list[Node]:
         """As placement sees them: live bytes are those of manifests, not what lies about."""
         return [
-            Node(s.number, s.capacity, self.live[s.number], 0, s.condition is Condition.UP)
+            Node(s.number, s.capacity, self.live[s.number], 0, s.is_up)
             for s in self.servers.values()
         ]
 
@@ -166,32 +166,32 @@ class Simulation:
             self.forget(held.generation)
             self.damaged.pop(held.generation, None)
             for part, number in enumerate(held.nodes):
-                if number and self.servers[number].condition is Condition.UP:
+                if number and self.servers[number].is_up:
                     self.servers[number].parts.pop((held.generation, part), None)
 
     def outage(self) -> None:
-        """A server is away, or sick, for minutes, seldom for hours."""
+        """A server is away for minutes, seldom for hours."""
         if server := self._victim():
             is_long = self.random.random() < 0.3
             self.report.happened["long outage" if is_long else "short outage"] += 1
-            server.turn(self.random.choice([Condition.GONE, Condition.SUSPICIOUS]), self.now_s)
+            server.turn(False, self.now_s)
             server.returns_s = self.now_s + self.random.uniform(60, DAY_S / 4 if is_long else 500)
 
     def cut(self) -> None:
         """Power goes for many at once, and is back before anybody should act on it."""
         if self._victim():
             self.report.happened["cut"] += 1
-            up = [s for s in self.servers.values() if s.condition is Condition.UP]
+            up = [s for s in self.servers.values() if s.is_up]
             back_s = self.now_s + self.random.uniform(2 * HEAL_S, 5 * HEAL_S)
             for server in self.random.sample(up, self.m + 2):
-                server.turn(Condition.GONE, self.now_s)
+                server.turn(False, self.now_s)
                 server.returns_s = back_s
 
     def death(self) -> None:
         """A disk is lost for good; another server joins some time after."""
         if server := self._victim():
             self.report.happened["death"] += 1
-            server.turn(Condition.GONE, self.now_s)
+            server.turn(False, self.now_s)
             server.is_dead = True
             server.parts.clear()
             self.unhealed[server.number] = self.now_s
@@ -210,7 +210,7 @@ class Simulation:
 
     def _victim(self) -> Server | None:
         """A server that is up and may fail; None: too much is unsettled for another failure."""
-        up = {s.number: s for s in self.servers.values() if s.condition is Condition.UP}
+        up = {s.number: s for s in self.servers.values() if s.is_up}
         for held in self.objects.values():
             damaged = self.damaged.get(held.generation, ())
             safe = sum(n in up and p not in damaged for p, n in enumerate(held.nodes))
@@ -253,11 +253,10 @@ class Simulation:
     def tend(self) -> None:
         """A minute of the cluster's own work."""
         for server in self.servers.values():
-            if server.condition is Condition.RETURNED:
+            if server.is_up and not server.is_surveyed:
                 self._reconcile(server)
-            elif server.condition is not Condition.UP and not server.is_dead:
-                if server.returns_s <= self.now_s:
-                    server.turn(Condition.RETURNED, self.now_s)
+            elif not server.is_up and not server.is_dead and server.returns_s <= self.now_s:
+                server.turn(True, self.now_s)
         self._look_again()
         budget = REPAIR_BYTES
         while budget > 0 and (planned := self.backlog.take()):
@@ -286,13 +285,13 @@ class Simulation:
         """What is back is readable in a minute, and isn't taken for a failure."""
         damaged = self.damaged.get(held.generation, ())
         readable = sum(
-            self.servers[number].condition is not Condition.GONE
+            self.servers[number].is_up
             for part, number in enumerate(held.nodes)
             if number and part not in damaged
         )
         self.report.fewest_readable = min(self.report.fewest_readable, readable)
 
-    def _repair(self, planned: Repair) -> int:
+    def _repair(self, planned: Plan) -> int:
         """Bytes that were written."""
         held = self.objects.get(planned.generation)
         damaged = self.damaged.get(planned.generation, set())
@@ -325,7 +324,7 @@ class Simulation:
         numbers = [*held.nodes, *padding]
         source, numbers[part] = numbers[part], target
         self.servers[target].parts[held.generation, part] = held.part_bytes
-        if source and self.servers[source].condition is Condition.UP:
+        if source and self.servers[source].is_up:
             del self.servers[source].parts[held.generation, part]
         self.know(held._replace(nodes=tuple(numbers)))
 
@@ -344,7 +343,7 @@ class Simulation:
             if verdict is not Verdict.GOOD:
                 self.report.happened[verdict.name.lower()] += 1
                 del server.parts[generation, part]
-        server.turn(Condition.UP, self.now_s)
+        server.is_surveyed = True
 
     def _note_what_is_healed(self) -> None:
         if self.unhealed and not self.backlog.counts:
@@ -371,5 +370,5 @@ class Simulation:
                     should[number][held.generation, part] = held.part_bytes
         for number, server in self.servers.items():
             assert sum(server.parts.values()) <= 0.95 * server.capacity
-            if server.condition is Condition.UP:
+            if server.is_up and server.is_surveyed:
                 assert server.parts == should[number]

@@ -7,9 +7,9 @@ import trio
 from trio.testing import memory_stream_pair
 
 from chunkstore.cluster import guard
-from chunkstore.cluster.guard import NodeGuard
+from chunkstore.cluster.guard import COLLECTED_S, NodeGuard
 from chunkstore.cluster.names import Part, part_path
-from chunkstore.cluster.sign import Signer
+from chunkstore.cluster.sign import MAX_AGE_S, Signer
 from chunkstore.config import Settings
 from chunkstore.metrics import Metrics
 from chunkstore.server import Exchange, Log, Server, StreamTransport
@@ -25,12 +25,17 @@ async def fine(exchange: Exchange) -> None:
 
 
 async def ask(
-    server: Server, method: str, generation: int, *lines: str, signed_as: int | None = None
+    server: Server,
+    method: str,
+    generation: int,
+    *lines: str,
+    signed_as: int | None = None,
+    at_s: float = NOW_S,
 ) -> int:
     """The status of a request about a part of a generation."""
     path = part_path(Part(generation, 0))
     number = generation if signed_as is None else signed_as
-    name, value = SIGNER.field(method, path, now_s=NOW_S, generation=number)
+    name, value = SIGNER.field(method, path, now_s=at_s, generation=number)
     near, far = memory_stream_pair()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.serve, StreamTransport(far, "memory"))
@@ -66,3 +71,16 @@ async def test_of_what_lives_on_a_part_may_come_again(server: Server) -> None:
 async def test_a_generation_is_signed_with_its_part(server: Server) -> None:
     assert await ask(server, "DELETE", 7, signed_as=8) == 403
     assert await ask(server, "PUT", 7) == 200
+
+
+async def test_what_was_taken_away_may_come_again_when_late_writes_are_too_old() -> None:
+    clock = [NOW_S]
+    protect = NodeGuard(SIGNER, lambda: clock[-1]).protect
+    handlers = {method: protect(method, fine) for method in ("PUT", "DELETE")}
+    server = Server(Settings(log="off"), handlers, Metrics(), Log("off"))
+    late = NOW_S + MAX_AGE_S  # by a clock that is as far ahead as one may be
+    assert await ask(server, "DELETE", 7) == 200
+    for after_s, status in ((MAX_AGE_S, 410), (COLLECTED_S, 410), (COLLECTED_S + 1, 403)):
+        clock.append(NOW_S + after_s)
+        assert await ask(server, "PUT", 7, at_s=late) == status
+    assert await ask(server, "PUT", 7, at_s=clock[-1]) == 200

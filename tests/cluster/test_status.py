@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NamedTuple
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkstore.cluster.heal.tally import Progress
 from chunkstore.cluster.hello import Fill
 from chunkstore.cluster.membership import GONE_S, Member
 from chunkstore.cluster.meta import Manifest, NodeRecord
@@ -22,18 +20,6 @@ from chunkstore.cluster.status import (
 )
 
 NUMBERS = st.integers(0, 9)
-
-
-class Progress(NamedTuple):
-    """As a repair says it."""
-
-    waiting: Mapping[int, int]
-    left_out_count: int
-    bytes: int
-    unreadable_count: int
-    is_paused: bool
-    bytes_s: float
-    eta_s: float | None
 
 
 def manifest(nodes: tuple[int, ...], size: int = 10) -> Manifest:
@@ -86,13 +72,13 @@ def test_what_was_written_before_there_were_as_many_nodes_is_short() -> None:
     [(0, 0.0, 0.0), (300, 100.0, 3.0), (300, 0.0, None)],
 )
 def test_what_repair_says_is_passed_on(size: int, bytes_s: float, eta_s: float | None) -> None:
-    told = repair_members(Progress({1: 2, 0: 1}, 3, size, 4, True, bytes_s, eta_s))
+    told = repair_members(Progress({1: 2, 0: 1}, 3, size, 4, False, bytes_s))
     assert told == {
         "waiting": {"0": 1, "1": 2},
         "left_out": 3,
         "bytes": size,
         "unreadable": 4,
-        "is_paused": True,
+        "is_paused": False,
         "bytes_s": bytes_s,
         "eta_s": eta_s,
     }
@@ -121,7 +107,7 @@ def test_a_node_is_up_or_gone_since_a_time() -> None:
 def test_figures_have_what_there_is() -> None:
     tally = Tally(7, range(1, 6))
     tally.add(manifest((1, 2, 3, 4, 5, 6, 7)))
-    for progress, waiting_bytes in ((None, 0), (Progress({}, 0, 9, 0, False, 0.0, None), 9)):
+    for progress, waiting_bytes in ((None, 0), (Progress({}, 0, 9, 0, False, 0.0), 9)):
         told = {one.name: one.values for one in figures(tally, 4, 3, progress)}
         assert told["cluster_nodes"] == {"up": 5, "gone": 2}
         assert told["cluster_objects"]["two_short"] == 1

@@ -10,6 +10,11 @@ swap.py       a part is put on another node, under an intent that the metadata h
 copy.py       a whole part goes from one node to another, verified on the way
 mover.py      load is moved to nodes that are emptier than others
 backup.py     a copy of the metadata on three nodes, made anew now and then
+remake.py     parts of an object, made anew from those that can be read
+whole.py      an object gets the parts that it lacks
+repair.py     finds what objects lack, and has it made
+retries.py    what failed is tried again, later each time
+tally.py      what repair has done and has to do, in numbers
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ lost with the process is found again, and what doesn't fit in is left to the nex
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 __all__ = ["PARTS_MAX", "Damage"]
 
 PARTS_MAX = 100_000
@@ -18,18 +16,17 @@ class Damage:
     """Which parts are damaged or missing, and on which nodes.
 
     Args:
-        changed: called when there is one more.
         most: parts that are known at a time; more are counted and not kept.
 
     Attributes:
         found_count, mended_count: so many, since the start.
     """
 
-    __slots__ = ("_changed", "_count", "_most", "_parts", "found_count", "mended_count")
+    __slots__ = ("_count", "_most", "_news", "_parts", "found_count", "mended_count")
 
-    def __init__(self, changed: Callable[[], None] = lambda: None, most: int = PARTS_MAX) -> None:
-        self._changed = changed
+    def __init__(self, most: int = PARTS_MAX) -> None:
         self._most = most
+        self._news: dict[int, None] = {}
         self._parts: dict[int, dict[int, int]] = {}
         self._count = self.found_count = self.mended_count = 0
 
@@ -38,9 +35,15 @@ class Damage:
         """Parts that are known and not mended."""
         return self._count
 
-    def generations(self) -> list[int]:
-        """Objects that have such parts, as a copy."""
-        return list(self._parts)
+    @property
+    def has_news(self) -> bool:
+        """`news` has something to tell."""
+        return bool(self._news)
+
+    def news(self) -> list[int]:
+        """Objects of which something was noted since this was last called; for one who asks."""
+        news, self._news = self._news, {}
+        return list(news)
 
     def note(self, generation: int, part: int, node: int) -> None:
         """A part isn't right on a node; the same one again is no news."""
@@ -53,7 +56,7 @@ class Damage:
             self._count += 1
         self._parts.setdefault(generation, known)[part] = node
         self.found_count += 1
-        self._changed()
+        self._news[generation] = None
 
     def of(self, generation: int, nodes: tuple[int, ...]) -> tuple[int, ...]:
         """Parts of an object that aren't right where they are, in order.
@@ -74,4 +77,5 @@ class Damage:
 
     def drop(self, generation: int) -> None:
         """The object is gone."""
+        self._news.pop(generation, None)
         self._count -= len(self._parts.pop(generation, {}))

@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable
-from enum import Enum
 from typing import NamedTuple
 
 from chunkstore.cluster.meta import NOWHERE
@@ -32,10 +31,9 @@ from chunkstore.cluster.stripe import K
 __all__ = [
     "PAUSE_FACTOR",
     "Backlog",
-    "Condition",
     "NodeState",
     "Outlook",
-    "Repair",
+    "Plan",
     "assess",
     "look",
     "readable_parts",
@@ -46,25 +44,17 @@ PAUSE_FACTOR = 6
 After that what can be made without them is, for whoever should have mended the switch is asleep."""
 
 
-class Condition(Enum):
-    """What is thought of a node; the value is for people."""
-
-    UP = "up"
-    SUSPICIOUS = "up, but what is asked of it fails"
-    RETURNED = "back, and what it has is not yet compared with what it should have"
-    GONE = "gone"
-
-
 class NodeState(NamedTuple):
     """A registered node.
 
     Attributes:
         number: what manifests call it.
-        since_s: when it came into its condition.
+        is_up: its parts can be had, and it may be given more.
+        since_s: when it came up, or when it was heard of last.
     """
 
     number: int
-    condition: Condition
+    is_up: bool
     since_s: float
 
 
@@ -73,16 +63,14 @@ class Outlook(NamedTuple):
 
     Attributes:
         m: parity parts that the cluster affords an object.
-        readable: nodes whose parts can be had.
-        writable: nodes that may be given parts.
+        up: nodes whose parts can be had, and that may be given more.
         given_up: nodes whose parts are to be made elsewhere.
         is_paused: too many vanished together: nothing is to be made.
         until_s: when time alone will change this; infinite if it won't.
     """
 
     m: int
-    readable: frozenset[int]
-    writable: frozenset[int]
+    up: frozenset[int]
     given_up: frozenset[int]
     is_paused: bool
     until_s: float
@@ -97,25 +85,20 @@ def look(states: Collection[NodeState], now_s: float, heal_after_s: float) -> Ou
         heal_after_s: how long a node is waited for.
     """
     m = parity_count(len(states))
-    failing = [one for one in states if one.condition in (Condition.GONE, Condition.SUSPICIOUS)]
-    resume_s = _resumes_at(sorted(one.since_s for one in failing), m, heal_after_s)
-    changes_s = [one.since_s + heal_after_s for one in failing]
+    gone = [one for one in states if not one.is_up]
+    resume_s = _resumes_at(sorted(one.since_s for one in gone), m, heal_after_s)
+    changes_s = [one.since_s + heal_after_s for one in gone]
     return Outlook(
         m,
-        _numbers(states, Condition.UP, Condition.SUSPICIOUS),
-        _numbers(states, Condition.UP),
-        frozenset(one.number for one in failing if one.since_s + heal_after_s <= now_s),
+        frozenset(one.number for one in states if one.is_up),
+        frozenset(one.number for one in gone if one.since_s + heal_after_s <= now_s),
         now_s < resume_s,
         min((at for at in (*changes_s, resume_s) if at > now_s), default=math.inf),
     )
 
 
-def _numbers(states: Iterable[NodeState], *conditions: Condition) -> frozenset[int]:
-    return frozenset(one.number for one in states if one.condition in conditions)
-
-
 def _resumes_at(vanished_s: list[float], m: int, heal_after_s: float) -> float:
-    """When nodes that failed at these times, in order, aren't waited for any more."""
+    """When nodes that vanished at these times, in order, aren't waited for any more."""
     together = [
         last
         for first, last in zip(vanished_s, vanished_s[m:], strict=False)
@@ -124,7 +107,7 @@ def _resumes_at(vanished_s: list[float], m: int, heal_after_s: float) -> float:
     return max(together) + PAUSE_FACTOR * heal_after_s if together else -math.inf
 
 
-class Repair(NamedTuple):
+class Plan(NamedTuple):
     """What can be done for an object now.
 
     Attributes:
@@ -151,7 +134,7 @@ class Repair(NamedTuple):
         return (len(self.mend) + len(self.make)) * self.part_bytes
 
 
-def assess(placed: Placed, outlook: Outlook, damaged: Collection[int] = ()) -> Repair | None:
+def assess(placed: Placed, outlook: Outlook, damaged: Collection[int] = ()) -> Plan | None:
     """What can be done for an object now; None: nothing, because it is whole, waits, or is lost.
 
     Args:
@@ -162,15 +145,15 @@ def assess(placed: Placed, outlook: Outlook, damaged: Collection[int] = ()) -> R
     sources = readable_parts(placed, outlook, damaged)
     if outlook.is_paused or len(sources) < K:
         return None
-    mend = [part for part in damaged if nodes[part] in outlook.writable]
+    mend = [part for part in damaged if nodes[part] in outlook.up]
     homeless = [
         part for part, number in enumerate(nodes) if number == NOWHERE or number in outlook.given_up
     ]
     homeless += range(len(nodes), K + outlook.m)
-    make = homeless[: len(outlook.writable.difference(nodes))]
+    make = homeless[: len(outlook.up.difference(nodes))]
     if not mend and not make:
         return None
-    return Repair(placed.generation, placed.part_bytes, sources, tuple(sorted(mend)), tuple(make))
+    return Plan(placed.generation, placed.part_bytes, sources, tuple(sorted(mend)), tuple(make))
 
 
 def readable_parts(
@@ -180,7 +163,7 @@ def readable_parts(
     return tuple(
         part
         for part, number in enumerate(placed.nodes)
-        if number in outlook.readable and part not in damaged
+        if number in outlook.up and part not in damaged
     )
 
 
@@ -194,7 +177,6 @@ class Backlog:
 
     Attributes:
         left_out_count: repairs that were.
-        unreadable_count: objects that were considered and can't be read for now.
         bytes: to be written for all that was considered and not taken, what was left out included.
     """
 
@@ -205,15 +187,13 @@ class Backlog:
         "bytes",
         "left_out_count",
         "outlook",
-        "unreadable_count",
     )
 
     def __init__(self, outlook: Outlook, most: int = 10_000) -> None:
         self.outlook = outlook
         self.left_out_count = 0
-        self.unreadable_count = 0
         self.bytes = 0
-        self._by_spare: defaultdict[int, deque[Repair]] = defaultdict(deque)
+        self._by_spare: defaultdict[int, deque[Plan]] = defaultdict(deque)
         self._kept_count = 0
         self._most = most
 
@@ -222,21 +202,22 @@ class Backlog:
         """Repairs that are kept, by the number of parts that can still be lost."""
         return {spare: len(kept) for spare, kept in sorted(self._by_spare.items()) if kept}
 
-    def consider(self, placed: Placed, damaged: Collection[int] = ()) -> None:
+    def consider(self, placed: Placed, damaged: Collection[int] = ()) -> bool:
         """See to an object, if there is need; the same one again is taken for another.
 
         Args:
             placed, damaged: as `assess` takes them.
+        Returns:
+            false: it can't be read now.
         Cost: O(parts).
         """
         outlook = self.outlook
         if not damaged and len(placed.nodes) >= K + outlook.m:
-            if outlook.writable.issuperset(placed.nodes):
-                return  # as nearly all are: no need to look closer
+            if outlook.up.issuperset(placed.nodes):
+                return True  # as nearly all are: no need to look closer
         repair = assess(placed, outlook, damaged)
         if repair is None:
-            self.unreadable_count += len(readable_parts(placed, outlook, damaged)) < K
-            return
+            return len(readable_parts(placed, outlook, damaged)) >= K
         self.bytes += repair.bytes
         self._by_spare[repair.spare_count].append(repair)
         self._kept_count += 1
@@ -244,8 +225,9 @@ class Backlog:
             self._kept(max).pop()
             self._kept_count -= 1
             self.left_out_count += 1
+        return True
 
-    def take(self) -> Repair | None:
+    def take(self) -> Plan | None:
         """The most urgent one, which is the caller's from now on; None: there is none."""
         if not self._kept_count:
             return None
@@ -254,6 +236,6 @@ class Backlog:
         self.bytes -= repair.bytes
         return repair
 
-    def _kept(self, end: Callable[[Iterable[int]], int]) -> deque[Repair]:
+    def _kept(self, end: Callable[[Iterable[int]], int]) -> deque[Plan]:
         """The most (min) or the least (max) urgent repairs; there are some."""
         return self._by_spare[end(spare for spare, kept in self._by_spare.items() if kept)]

@@ -65,7 +65,8 @@ async def swap(
         on_left: called once the old place has the part no more, or that was tried; only if the
             swap was made, and perhaps long after this.
     Returns:
-        false: the object, or the part's place, has changed; what was written is taken away.
+        false: the object, or the part's place, has changed, or the target had a part of it before
+            that is still to be taken away; what was written is taken away.
     Raises:
         DiskError: the metadata can't note it.
         Exception: whatever `write` raised; what was written is taken away.
@@ -73,22 +74,37 @@ async def swap(
     """
     generation = manifest.generation
     intent = Swap(Part(generation, index), manifest.node(index), target)
+    if (generation, target) in store.leaving:
+        return False
     try:
-        await store.scribe.ask(lambda meta: meta.begin_swap(intent))
+        with trio.CancelScope(shield=True):  # once asked for it may be made, whoever waits
+            await store.scribe.ask(lambda meta: meta.begin_swap(intent))
     except StaleError:
         return False
     is_made = False
     try:
         await write()
-        with trio.CancelScope(shield=True):  # once asked for it may be made, whoever waits
+        with trio.CancelScope(shield=True):
             is_made = await store.swap(manifest.key, intent)
     finally:
         if not is_made:
             undo(store, intent)
     if is_made and intent.source != NOWHERE:
-        take_away = partial(store.collector.put, generation, {(index, intent.source)}, on_left)
-        store.when_idle(generation, take_away)  # readers under way know the old place alone
+        store.leaving.add((generation, intent.source))
+        # Readers under way know the old place alone.
+        store.when_idle(generation, partial(_take_away, store, intent, on_left))
     return is_made
+
+
+def _take_away(store: ClusterStore, intent: Swap, on_left: Callable[[], None]) -> None:
+    """Nobody needs the old place any more."""
+    part = intent.part
+
+    def left() -> None:
+        store.leaving.discard((part.generation, intent.source))
+        on_left()
+
+    store.collector.put(part.generation, {(part.index, intent.source)}, left)
 
 
 def undo(store: ClusterStore, intent: Swap) -> None:

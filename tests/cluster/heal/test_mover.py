@@ -172,7 +172,7 @@ async def test_what_is_not_right_is_not_moved(harm: str) -> None:
         assert scene.mover.progress.moved_count >= 1, "the others are moved"
         assert scene.manifest("/a") == old
         assert len(scene.store.damage.of(old.generation, old.nodes)) >= 1
-        assert scene.store.damage.generations() == [old.generation]
+        assert scene.store.damage.news() == [old.generation]
         scene.data["/a"] = b""
         await scene.audit(but={"/a"})
 

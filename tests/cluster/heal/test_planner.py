@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from chunkstore.cluster.heal.planner import (
     PAUSE_FACTOR,
     Backlog,
-    Condition,
     NodeState,
     Outlook,
     assess,
@@ -25,19 +24,18 @@ from chunkstore.cluster.stripe import K
 from tests.cluster.fill import Held
 
 HEAL_S = 600.0
-UP, SUSPICIOUS, RETURNED, GONE = Condition
 MOST_NODES = 12
 
 
 @st.composite
 def states(draw: st.DrawFn) -> list[NodeState]:
     """Registered nodes, most of them up; the time is 0."""
-    conditions = st.sampled_from([UP, UP, UP, UP, SUSPICIOUS, RETURNED, GONE, GONE])
+    are_up = st.sampled_from([True, True, True, False])
     since_s = st.sampled_from([0.0, 1.0, HEAL_S - 1, HEAL_S, HEAL_S + 1, 2 * HEAL_S]) | st.floats(
         0, 10 * HEAL_S
     )
     count = draw(st.integers(5, MOST_NODES))
-    return [NodeState(number, draw(conditions), -draw(since_s)) for number in range(1, count + 1)]
+    return [NodeState(number, draw(are_up), -draw(since_s)) for number in range(1, count + 1)]
 
 
 @st.composite
@@ -56,7 +54,7 @@ def cases(draw: st.DrawFn) -> tuple[list[NodeState], Held, set[int]]:
 @given(states())
 def test_it_pauses_when_more_than_m_vanish_together(nodes: list[NodeState]) -> None:
     m = parity_count(len(nodes))
-    failing = [node.since_s for node in nodes if node.condition in (GONE, SUSPICIOUS)]
+    failing = [node.since_s for node in nodes if not node.is_up]
     together = [
         max(some)
         for some in itertools.combinations(failing, m + 1)
@@ -79,13 +77,12 @@ def test_nothing_changes_before_it_says(nodes: list[NodeState]) -> None:
 
 
 @given(states())
-def test_only_what_failed_for_long_is_given_up(nodes: list[NodeState]) -> None:
+def test_only_what_is_gone_for_long_is_given_up(nodes: list[NodeState]) -> None:
     outlook = look(nodes, 0.0, HEAL_S)
     for node in nodes:
-        is_failing = node.condition in (GONE, SUSPICIOUS)
-        assert (node.number in outlook.given_up) == (is_failing and node.since_s <= -HEAL_S)
-        assert (node.number in outlook.writable) == (node.condition is UP)
-        assert (node.number in outlook.readable) == (node.condition in (UP, SUSPICIOUS))
+        is_given_up = not node.is_up and node.since_s <= -HEAL_S
+        assert (node.number in outlook.given_up) == is_given_up
+        assert (node.number in outlook.up) == node.is_up
 
 
 @given(cases())
@@ -100,23 +97,21 @@ def test_a_repair_leads_to_an_object_that_needs_none(
         return
     assert not outlook.is_paused
     assert repair.spare_count >= 0
-    assert all(placed.nodes[part] in outlook.readable for part in repair.sources)
+    assert all(placed.nodes[part] in outlook.up for part in repair.sources)
     assert not damaged & set(repair.sources)
-    fresh = sorted(outlook.writable - set(placed.nodes))
+    fresh = sorted(outlook.up - set(placed.nodes))
     assert len(repair.make) <= len(fresh)
     after = list(placed.nodes) + [NOWHERE] * (K + outlook.m - len(placed.nodes))
     for part, number in zip(repair.make, fresh, strict=False):
         assert after[part] == NOWHERE or after[part] in outlook.given_up
         after[part] = number
-    assert all(after[part] in outlook.writable for part in repair.mend)
+    assert all(after[part] in outlook.up for part in repair.mend)
     held = [number for number in after if number]
     assert len(set(held)) == len(held)
     left = damaged - set(repair.mend) - set(repair.make)
     then = placed._replace(nodes=tuple(after))
     assert assess(then, outlook, left) is None
-    assert len(readable_parts(then, outlook, left)) > repair.spare_count + K or set(
-        repair.make
-    ) & set(repair.sources)  # from a suspicious node
+    assert len(readable_parts(then, outlook, left)) > repair.spare_count + K
 
 
 @given(cases())
@@ -128,21 +123,18 @@ def test_nothing_is_done_only_if_nothing_can_be(
     if assess(placed, outlook, damaged) is not None:
         return
     is_readable = len(readable_parts(placed, outlook, damaged)) >= K
-    has_room = bool(outlook.writable - set(placed.nodes))
+    has_room = bool(outlook.up - set(placed.nodes))
     lacks = len(placed.nodes) < K + outlook.m or any(
         number == NOWHERE or number in outlook.given_up for number in placed.nodes
     )
-    can_mend = any(placed.nodes[part] in outlook.writable for part in damaged)
+    can_mend = any(placed.nodes[part] in outlook.up for part in damaged)
     assert outlook.is_paused or not is_readable or not (can_mend or (lacks and has_room))
 
 
 def outlook_of(count: int, gone: tuple[int, ...] = ()) -> Outlook:
     """So many nodes, some gone for a while, one after the other."""
     return look(
-        [
-            NodeState(number, GONE if number in gone else UP, -1e5 * number)
-            for number in range(1, count + 1)
-        ],
+        [NodeState(number, number not in gone, -1e5 * number) for number in range(1, count + 1)],
         0.0,
         HEAL_S,
     )
@@ -170,15 +162,6 @@ def test_a_part_that_is_damaged_is_written_again_where_it_is() -> None:
     assert (repair.mend, repair.make, repair.spare_count) == ((2, 6), (), 0)
 
 
-def test_a_node_that_is_back_is_neither_trusted_nor_replaced() -> None:
-    nodes = [NodeState(number, UP, -1e5) for number in range(1, 9)]
-    nodes[0] = NodeState(1, RETURNED, -1e5)
-    outlook = look(nodes, 0.0, HEAL_S)
-    placed = Held(1, 10, (1, 2, 3, 4, 5, 6, 7))
-    assert assess(placed, outlook) is None
-    assert readable_parts(placed, outlook) == (1, 2, 3, 4, 5, 6)
-
-
 @given(st.lists(st.sets(st.integers(1, 3)), max_size=30), st.integers(1, 10))
 def test_fewest_parts_left_first(lost: list[set[int]], most: int) -> None:
     """And of more than can be kept the least urgent are left out."""
@@ -186,11 +169,10 @@ def test_fewest_parts_left_first(lost: list[set[int]], most: int) -> None:
     needed = []
     for generation, gone in enumerate(lost):
         nodes = (*sorted(gone), *range(4, 11 - len(gone)))
-        backlog.consider(Held(generation, 10, nodes))
+        assert backlog.consider(Held(generation, 10, nodes)) == (len(gone) < 3)
         if len(gone) in (1, 2):
             needed.append((2 - len(gone), generation))
     assert backlog.bytes == 10 * sum(2 - spare for spare, _ in needed)
-    assert backlog.unreadable_count == sum(len(gone) == 3 for gone in lost)
     assert backlog.left_out_count == max(0, len(needed) - most)
     assert sum(backlog.counts.values()) == min(len(needed), most)
     taken = []

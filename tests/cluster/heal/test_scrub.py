@@ -67,11 +67,10 @@ class World:
     @property
     def noted(self) -> set[tuple[int, int]]:
         """The objects, by their numbers, and the parts that were noted on their nodes."""
-        numbers = {self.manifest(number).generation: number for number in range(len(SIZES))}
         found = set()
-        for generation in self.store.damage.generations():
-            number = numbers[generation]
-            parts = self.store.damage.of(generation, self.manifest(number).nodes)
+        for number in range(len(SIZES)):
+            manifest = self.manifest(number)
+            parts = self.store.damage.of(manifest.generation, manifest.nodes)
             found |= {(number, part) for part in parts}
         assert len(found) == self.store.damage.part_count
         return found
