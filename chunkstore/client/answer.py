@@ -37,6 +37,11 @@ class Answer:
         receive: gives the body's next piece, None at its end.
         receive_some: gives at most so many of its next bytes, none at its end; told of how many it
             is of use to wake up for.
+        trailers: what the receiver fills in at the body's end.
+
+    Attributes:
+        trailers: as `fields`, of what came behind the body's last chunk; empty until `piece` has
+            given None. A server may send some to who asks for them with `TE: trailers`.
     """
 
     def __init__(
@@ -46,10 +51,12 @@ class Answer:
         fields: Mapping[str, str],
         receive: Callable[[], Awaitable[Piece | None]],
         receive_some: Callable[[int, int], Awaitable[bytes]],
+        trailers: Mapping[str, str],
     ) -> None:
         self.asked = asked
         self.status = status
         self.fields = fields
+        self.trailers = trailers
         self._receive = receive
         self._receive_some = receive_some
 

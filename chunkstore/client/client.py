@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import select
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -128,10 +128,8 @@ class Client(trio.abc.AsyncResource):
 
     def _answer(self, asked: str, method: str, response: h11.Response) -> Answer:
         """What has its head; how its body ends, and whether anything may follow, is in that."""
-        names: dict[str, str] = {}
-        for name, value in response.headers:
-            key, text = name.decode("ascii"), value.decode("latin-1")
-            names[key] = f"{names[key]}, {text}" if key in names else text
+        names = _joined(response.headers)
+        trailers: dict[str, str] = {}
         # Else its end is the connection's, which a cut has as well.
         self._is_framed = (
             method == "HEAD"
@@ -148,8 +146,9 @@ class Client(trio.abc.AsyncResource):
             asked,
             response.status_code,
             names,
-            lambda: self._piece(asked),
+            lambda: self._piece(asked, trailers),
             lambda *sizes: self._some(asked, *sizes),
+            trailers,
         )
 
     @property
@@ -305,7 +304,7 @@ class Client(trio.abc.AsyncResource):
             if isinstance(event, h11.Response):
                 return event
 
-    async def _piece(self, asked: str) -> Piece | None:
+    async def _piece(self, asked: str, trailers: dict[str, str]) -> Piece | None:
         try:
             event = await self._next_event(asked, self._timeouts.stall_s)
         except BaseException:  # cancelled too: what is on its way has no reader any more
@@ -317,6 +316,7 @@ class Client(trio.abc.AsyncResource):
         if not self._is_framed:
             await self.aclose()
             raise CutError(f"{asked}: nothing tells this answer's end from a cut")
+        trailers.update(_joined(event.headers))
         return None
 
     async def _some(self, asked: str, limit_bytes: int, least_bytes: int) -> bytes:
@@ -392,3 +392,12 @@ class Client(trio.abc.AsyncResource):
 
     def _stalled(self, asked: str, what: str) -> StalledError:
         return StalledError(f"{asked}: {what} for {self._timeouts.stall_s:g} s")
+
+
+def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Fields by name; several lines of one are joined."""
+    names: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        names[key] = f"{names[key]}, {text}" if key in names else text
+    return names

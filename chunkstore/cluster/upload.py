@@ -68,6 +68,7 @@ class ClusterUpload:
         self.generation = generation
         self.handed_bytes = self.written_bytes = 0
         self.error: DiskError | None = None
+        self.has_digest = True
         self.sha256: bytes | None = None
         self.receipt_fields: tuple[tuple[str, str], ...] = ()
         self.source: ClusterSource = store.open_source(key, generation, self._locate)
@@ -157,7 +158,7 @@ class ClusterUpload:
         assert self._ending is not None
         ending_bytes = len(self._cutter.descriptions(self._key, m, self._ending.facts)[0])
         part_bytes = Layout(size_bytes).records_bytes + ending_bytes
-        self.sha256 = self._cutter.sha256
+        assert self.sha256 is not None
         self.receipt_fields = (("Chunkstore-Redundancy", f"{parts.durable_count}/{K + m}"),)
         facts = with_digest(self.sha256, self._ending.facts)
         nodes = parts.durable_nodes
@@ -179,6 +180,8 @@ class ClusterUpload:
         assert self._ending is not None
         records = await self._cut(codec) if self._cutter.waiting_bytes else [b""] * (K + codec.m)
         self._is_cut = True
+        self.sha256 = self._cutter.sha256
+        self.on_written()  # readers that wait for it needn't wait for nodes
         descriptions = self._cutter.descriptions(self._key, codec.m, self._ending.facts)
         return [record + end for record, end in zip(records, descriptions, strict=True)]
 

@@ -59,6 +59,7 @@ class Broadcast:
         "_pushed",
         "_round",
         "_serials",
+        "_trailed",
         "_waiting_count",
         "claim",
         "generation",
@@ -87,6 +88,7 @@ class Broadcast:
         self._waiting_count = 0
         self._is_due = False
         self._edge: dict[Reader, socket.socket] = {}
+        self._trailed: set[Reader] = set()  # those at the edge whose end is one of their own
         # What the edge was when the last round began; None once that has changed.
         self._members: _Members | None = None
         self._pushed = 0  # frames before this index were, or are being, sent to all at the edge
@@ -98,6 +100,16 @@ class Broadcast:
         if self.last_byte_at_s is not None:
             self.longest_gap_s = max(self.longest_gap_s, now_s - self.last_byte_at_s)
         self.last_byte_at_s = now_s
+
+    @property
+    def has_digest(self) -> bool:
+        """The digest of the whole will be known a little behind its end."""
+        return self.spool is not None and self.spool.has_digest
+
+    @property
+    def awaits_digest(self) -> bool:
+        """It has ended, and its digest is due."""
+        return self.spool is not None and self.spool.awaits_digest
 
     @property
     def edge_count(self) -> int:
@@ -176,6 +188,8 @@ class Broadcast:
         assert reader.at.index == self._pushed
         assert not reader.at.skip
         self._edge[reader] = raw
+        if reader.trailer is not None:
+            self._trailed.add(reader)
         self._members = None
         reader.is_at_edge = True
 
@@ -186,6 +200,7 @@ class Broadcast:
             reader.at.index = self._pushed
             reader.at.start = self.generation.ring.start_of(self._pushed)
             del self._edge[reader]
+            self._trailed.discard(reader)
             self._members = None
 
     def _push_one(self) -> bool:
@@ -213,6 +228,7 @@ class Broadcast:
 
     def _let_go(self, reader: Reader, index: int, sent_bytes: int) -> None:
         del self._edge[reader]
+        self._trailed.discard(reader)
         self._members = None
         reader.fall_behind(index, sent_bytes)
 
@@ -253,6 +269,9 @@ class Broadcast:
     def _next_round(self) -> _Round | None:
         """What is new, for all at the edge; None if there is nothing."""
         ring, first = self.generation.ring, self._pushed
+        if ring.is_sealed:  # what is pushed from now on ends with the last-chunk of all others
+            for reader in tuple(self._trailed):
+                self._let_go(reader, first, 0)
         has_all = first == ring.frame_count
         has_ended = self.generation.is_cut or (has_all and (ring.is_sealed or self.is_decided))
         if not self._edge or (has_all and not has_ended):

@@ -11,7 +11,7 @@ from chunkstore.live.broadcast import Broadcast
 from chunkstore.live.outlet import Outlet, Piece
 from chunkstore.metrics import Ending
 from chunkstore.objects import FileRange, Generation, State
-from chunkstore.ring import Position
+from chunkstore.ring import LAST_CHUNK, Position
 
 if TYPE_CHECKING:
     from chunkstore.live.catalog import Visit
@@ -35,6 +35,8 @@ class Reader:
         outlet: the client's connection.
         head: the response head, sent together with the backlog.
         start: first payload offset wanted, 0 <= start < ring.end.
+        trailer: makes the trailer fields for what it has read to its end, once the digest of that
+            is known or can't be; None: it has none, and ends with the others.
     """
 
     __slots__ = (
@@ -46,16 +48,24 @@ class Reader:
         "_watch",
         "at",
         "is_at_edge",
+        "trailer",
     )
 
     def __init__(
-        self, broadcast: Broadcast, visit: Visit, outlet: Outlet, head: bytes, start: int = 0
+        self,
+        broadcast: Broadcast,
+        visit: Visit,
+        outlet: Outlet,
+        head: bytes,
+        start: int = 0,
+        trailer: Callable[[Generation], bytes] | None = None,
     ) -> None:
         self._outlet = outlet
         self._visit = visit
         self._watch: CutWatch | None = None  # which has this reader in turn: not beyond `follow`
         self._parked: trio.CancelScope | None = None
         self.is_at_edge = False
+        self.trailer = trailer
         self._head = head
         self._enter(broadcast, start)
 
@@ -102,6 +112,9 @@ class Reader:
                 return ending_of(broadcast.generation)
             if self._is_lost:
                 return Ending.ABORTED
+            if self.trailer is not None and broadcast.generation.ring.is_sealed:
+                await self._send_end(self.trailer)
+                continue
             if raw is None:
                 await broadcast.grown.wait()
                 continue
@@ -165,8 +178,12 @@ class Reader:
                 await self._send_from_disk()
                 continue
             pieces: list[Piece] = [self._head] if self._head else []
-            # Without a raw socket there is no pump to leave the newest frames to.
-            edge = ring.frame_count if self._outlet.raw is None else broadcast.edge_index
+            if self.trailer is not None and ring.is_sealed:
+                edge = ring.chunk_count  # the end is its own
+            elif self._outlet.raw is None:  # there is no pump to leave the newest frames to
+                edge = ring.frame_count
+            else:
+                edge = broadcast.edge_index
             if broadcast.claim is not None:  # frame by frame: behind each it may move on
                 edge = min(edge, at.index + 1)
             if at.index < edge:
@@ -203,6 +220,17 @@ class Reader:
         at.advance([at.stop], self._without_head(sent))
         if at.start >= ring.base:
             at.index = ring.locate(at.start)
+
+    async def _send_end(self, trailer: Callable[[Generation], bytes]) -> None:
+        """Behind all chunks: the last one, with what is known of the whole by then."""
+        broadcast = self._broadcast
+        while broadcast.awaits_digest:
+            await broadcast.grown.wait()
+        size_line, end = LAST_CHUNK[:-2], LAST_CHUNK[-2:]
+        left = memoryview(size_line + trailer(broadcast.generation) + end)
+        while left:
+            left = left[await self._outlet.send_some([left]) :]
+        self.at.index += 1
 
     def _without_head(self, sent_bytes: int) -> int:
         """What was sent of the framed stream."""

@@ -64,8 +64,12 @@ class Spool:
             await self._disk.append(ring.views(start, min(start + RUN_BYTES, ring.size_bytes)))
 
     def written(self) -> None:
-        """More of it can be read from disk, or it never will be: let go of what left the window."""
+        """More of it can be read from disk, or it never will be: let go of what left the window.
+
+        Or its digest is known now.
+        """
         self.error = self.error or self._disk.error
+        self._take_digest()
         if self._broadcast.generation.is_open:
             self._shrink(WINDOW_BYTES)
 
@@ -86,11 +90,28 @@ class Spool:
         self._disk.commit(size_bytes, facts.encode(), self._committed)
 
     def _committed(self, error: DiskError | None) -> None:
-        generation = self._broadcast.generation
         self.error = error
-        generation.sha256, generation.head = self._disk.sha256, None
-        self._shelf.committed(generation, self.cause)
+        self._take_digest()
+        self._shelf.committed(self._broadcast.generation, self.cause)
         self._done.set()
+        if self._disk.has_digest:  # of what failed nobody may have learnt it
+            self._broadcast.wake(trio.current_time())
+
+    @property
+    def has_digest(self) -> bool:
+        """Who reads it to its end can be told the digest then."""
+        return self._disk.has_digest
+
+    @property
+    def awaits_digest(self) -> bool:
+        """It is to be told soon; else it is known by now, or never will be."""
+        return self._disk.has_digest and self._disk.sha256 is None and not self._done.is_set()
+
+    def _take_digest(self) -> None:
+        generation = self._broadcast.generation
+        if generation.sha256 is None and self._disk.sha256 is not None:
+            generation.sha256, generation.head = self._disk.sha256, None
+            self._broadcast.wake(trio.current_time())
 
     def abandon(self) -> None:
         """It won't become complete."""

@@ -8,9 +8,18 @@ from chunkstore.objects import Generation
 from chunkstore.origin.browser import CORS_FIELDS
 from chunkstore.wire import Fields, field_block, http_date
 
-__all__ = ["NO_STORE", "content_type_of", "generation_fields", "prefer_wait_s"]
+__all__ = [
+    "NO_STORE",
+    "TRAILER",
+    "content_type_of",
+    "digest_fields",
+    "generation_fields",
+    "prefer_wait_s",
+    "takes_trailers",
+]
 
 NO_STORE = field_block([("Cache-Control", "no-store")]) + CORS_FIELDS
+TRAILER = field_block([("Trailer", "Repr-Digest")])
 CONTENT_TYPES = {
     "mpd": "application/dash+xml",
     "m3u8": "application/vnd.apple.mpegurl",
@@ -49,7 +58,6 @@ def generation_fields(generation: Generation, *, is_partial: bool = False) -> by
 
     Args:
         is_partial: for a 206, which of an open generation must never be stored by a cache.
-    Source: RFC 9530 section 3, for the digest of what is complete.
     """
     if is_partial and generation.is_open:
         return _make(generation, "no-store")
@@ -72,9 +80,27 @@ def _make(generation: Generation, cache_control: str) -> bytes:
         pairs.append(("Chunkstore-State", "open"))
     else:
         pairs.append(("Last-Modified", http_date(generation.modified_s)))
-        if generation.sha256 is not None:
-            pairs.append(("Repr-Digest", f"sha-256=:{b64encode(generation.sha256).decode()}:"))
-    return field_block(pairs) + CORS_FIELDS
+    return field_block(pairs) + digest_fields(generation) + CORS_FIELDS
+
+
+def digest_fields(generation: Generation) -> bytes:
+    """The digest of the whole, in a head or in a trailer, if it is known.
+
+    Source: RFC 9530 section 3.
+    """
+    if generation.sha256 is None:
+        return b""
+    return field_block([("Repr-Digest", f"sha-256=:{b64encode(generation.sha256).decode()}:")])
+
+
+def takes_trailers(fields: Fields) -> bool:
+    """The client keeps the trailer fields it is sent, or passes them on (RFC 9110 section 10.1.4).
+
+    Whether `Connection` names the field isn't looked at: a proxy that forwards what it shouldn't
+    drops what it can't keep.
+    """
+    wishes = (fields.get("te") or "").split(",")
+    return any(wish.strip().lower() == "trailers" for wish in wishes)
 
 
 def prefer_wait_s(fields: Fields) -> float | None:

@@ -9,7 +9,13 @@ from chunkstore.live import Catalog, CutWatch, Reader, Visit
 from chunkstore.metrics import Ending
 from chunkstore.objects import KEPT_COUNT, FileRange, Generation
 from chunkstore.origin.browser import CORS_FIELDS
-from chunkstore.origin.fields import generation_fields, prefer_wait_s
+from chunkstore.origin.fields import (
+    TRAILER,
+    digest_fields,
+    generation_fields,
+    prefer_wait_s,
+    takes_trailers,
+)
 from chunkstore.origin.listing import Listing, asks_for_list
 from chunkstore.origin.reload import BlockingReload
 from chunkstore.paths import parent, parse_key
@@ -252,8 +258,11 @@ class Reading:
     ) -> None:
         """Send an open generation as it grows; its end is truthful."""
         broadcast = self._catalog.broadcast(visit.generation)
+        trailer = None
+        if broadcast.has_digest and takes_trailers(exchange.request.fields):
+            trailer, fields = digest_fields, fields + TRAILER
         head = exchange.head(status, fields, None)
-        reader = Reader(broadcast, visit, exchange.connection, head, start)
+        reader = Reader(broadcast, visit, exchange.connection, head, start, trailer)
         try:
             exchange.ending = await reader.follow()
         finally:

@@ -52,7 +52,8 @@ class Incoming(Protocol):
     """The writer's side of one object; ends with `commit` or `abandon`.
 
     Attributes:
-        on_written: called in the loop's thread when `written_bytes` or `error` has changed.
+        on_written: called in the loop's thread when `written_bytes`, `error` or `sha256` has
+            changed.
     """
 
     on_written: Callable[[], None]
@@ -78,8 +79,15 @@ class Incoming(Protocol):
         """Why it can't become complete; None so far."""
 
     @property
+    def has_digest(self) -> bool:
+        """The store computes `sha256`."""
+
+    @property
     def sha256(self) -> bytes | None:
-        """Of its payload, once it was committed; None: the store doesn't know."""
+        """Of its payload: known soon after `commit` was called, which need not be durable by then.
+
+        If that fails it may stay None.
+        """
 
     @property
     def receipt_fields(self) -> Sequence[tuple[str, str]]:

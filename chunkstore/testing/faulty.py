@@ -191,6 +191,10 @@ class _FaultyIncoming:
         return self._error or self._incoming.error
 
     @property
+    def has_digest(self) -> bool:
+        return self._incoming.has_digest
+
+    @property
     def sha256(self) -> bytes | None:
         return self._incoming.sha256
 

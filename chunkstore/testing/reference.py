@@ -6,6 +6,7 @@ use on a clock that jumps, while its callers still wait for every change as they
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import weakref
@@ -47,7 +48,7 @@ class _Stored(NamedTuple):
     size_bytes: int
     facts: bytes
     payload: _Payload
-    sha256: bytes | None = None
+    sha256: bytes
 
 
 class _Source:
@@ -94,7 +95,7 @@ class _Source:
 
 
 class _Incoming:
-    sha256 = None
+    has_digest = True
     receipt_fields = ()
 
     def __init__(self, store: ReferenceStore, key: str, generation: int) -> None:
@@ -106,6 +107,8 @@ class _Incoming:
         self.source = _Source(store, key, generation, self._payload)
         self.handed_bytes = self.written_bytes = 0
         self.error: DiskError | None = None
+        self.sha256: bytes | None = None
+        self._hash = hashlib.sha256()
         self.source.hold()
 
     async def append(self, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
@@ -116,25 +119,26 @@ class _Incoming:
     def _append(self, offset: int, pieces: Sequence[bytes | bytearray | memoryview]) -> None:
         if self.error is None:
             try:
-                part = self._store._write(b"".join(pieces))
+                data = b"".join(pieces)
+                part = self._store._write(data)
             except DiskError as error:
                 self.error = error
             else:
                 self._payload.offsets.append(offset)
                 self._payload.ranges.append(part)
                 self.written_bytes += part.size
+                self._hash.update(data)
         self.on_written()
 
     def commit(self, size_bytes: int, facts: bytes, on_done: OnDone) -> None:
         assert self.handed_bytes == size_bytes
-        self._store._ask(
-            lambda: self._commit(
-                _Stored(self.generation, size_bytes, facts, self._payload), on_done
-            )
-        )
+        self._store._ask(lambda: self._commit(size_bytes, facts, on_done))
 
-    def _commit(self, stored: _Stored, on_done: OnDone) -> None:
+    def _commit(self, size_bytes: int, facts: bytes, on_done: OnDone) -> None:
         if self.error is None:
+            self.sha256 = self._hash.digest()
+            self.on_written()
+            stored = _Stored(self.generation, size_bytes, facts, self._payload, self.sha256)
             self._store._replace(self._key, stored)
             self.source.is_committed = True
         on_done(self.error)

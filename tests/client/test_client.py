@@ -47,6 +47,20 @@ async def test_chunks_come_one_by_one_and_the_connection_is_kept(nursery: trio.N
     assert second.startswith(b"GET /b HTTP/1.1\r\n")
 
 
+async def test_trailers_are_there_behind_the_last_piece(nursery: trio.Nursery) -> None:
+    lines = b"Repr-Digest: sha-256=:eA==:\r\nA: b\r\na:  c\r\n"
+    peer = Peer(nursery, [CHUNKED + b"2\r\nab\r\n0\r\n" + lines + b"\r\n", LENGTH + b"abc"])
+    async with peer.client() as client:
+        answer = await client.request("GET", "/a", [("TE", "trailers")])
+        assert await answer.piece() == Piece(b"ab", True)
+        assert not answer.trailers
+        assert await answer.piece() is None
+        assert answer.trailers == {"repr-digest": "sha-256=:eA==:", "a": "b, c"}
+        answer = await client.request("GET", "/b")  # on the same connection
+        assert await answer.body() == b"abc"
+        assert not answer.trailers
+
+
 @pytest.mark.parametrize("left", ["close", "unread"])
 async def test_a_connection_that_is_not_kept_is_made_anew(left: str, nursery: trio.Nursery) -> None:
     closing = LENGTH.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") + b"abc"

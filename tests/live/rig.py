@@ -55,13 +55,20 @@ def framed_from(data: bytes, ends: list[int], start: int) -> bytes:
 
 
 class Answer(NamedTuple):
-    """What came of one answer: its status, its body as it was framed, and what follows it."""
+    """What came of one answer: its status, its body as it was framed, and what follows it.
+
+    Attributes:
+        trailer: the lines behind its last chunk; b"" if it has none.
+        head: its own lines.
+    """
 
     status: int
     is_chunked: bool
     body: bytes
     is_whole: bool
     rest: bytes
+    trailer: bytes = b""
+    head: bytes = b""
 
 
 def parse(data: bytes) -> Answer:
@@ -72,17 +79,19 @@ def parse(data: bytes) -> Answer:
     status = int(head.split()[1])
     if b"Transfer-Encoding: chunked" not in head:
         size = int(head.partition(b"Content-Length: ")[2].split()[0])
-        return Answer(status, False, rest[:size], len(rest) >= size, rest[size:])
+        is_whole = len(rest) >= size
+        return Answer(status, False, rest[:size], is_whole, rest[size:], head=head)
     position = 0
     while (stop := rest.find(b"\r\n", position)) >= 0:
         size = int(rest[position:stop], 16)
-        if not size and rest[stop : stop + 4] == b"\r\n\r\n":
-            return Answer(status, True, rest[:position], True, rest[stop + 4 :])
+        if not size and (end := rest.find(b"\r\n\r\n", stop)) >= 0:
+            trailer = rest[stop + 2 : end + 2]
+            return Answer(status, True, rest[:position], True, rest[end + 4 :], trailer, head)
         if not size or len(rest) < stop + 2 + size + 2:
             break
         assert rest[stop + 2 + size : stop + 4 + size] == b"\r\n"
         position = stop + 2 + size + 2
-    return Answer(status, True, rest, False, b"")
+    return Answer(status, True, rest, False, b"", head=head)
 
 
 class Reader:

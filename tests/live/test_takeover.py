@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from typing import cast
 
 import pytest
@@ -13,6 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from chunkstore.live import Upload
 from chunkstore.objects import Abort
 from chunkstore.policy import Policy
+from chunkstore.testing import ReferenceStore
 from tests.live.rig import Answer, Kind, Reader, Stage, framed, payload
 
 KINDS: tuple[Kind, ...] = ("unix", "tcp", "stream")
@@ -144,8 +147,9 @@ STEPS = st.one_of(
 class Play:
     """Uploads that are displaced again and again, and readers of every kind."""
 
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, has_store: bool) -> None:
         self.stage = stage
+        self.has_store = has_store
         self.readers: list[Reader] = []
         self.uploads: list[bytearray] = []
         self.fill = 0
@@ -169,7 +173,7 @@ class Play:
             self.begin()
         elif name == "join":
             reader = self.stage.connect(cast(Kind, value), send_buffer=20_000)
-            reader.ask("/live")
+            reader.ask("/live", *["TE: trailers"][: len(self.readers) % 2])
             self.readers.append(reader)
         elif self.readers and name in ("pause", "resume"):
             assert isinstance(value, int)
@@ -180,8 +184,9 @@ class Play:
         for reader in self.readers:
             reader.resume()
         whole = bytes(self.uploads[-1])
+        await self.upload.hand_over(is_whole=True)
         self.upload.commit()
-        for reader in self.readers:
+        for index, reader in enumerate(self.readers):
             answer = await reader.answer()
             if answer.status != 200:
                 assert answer.status == 404
@@ -189,17 +194,27 @@ class Play:
             body = body_of(answer) if answer.is_chunked else answer.body
             if answer.is_whole:
                 assert body == whole
+                is_told = index % 2 and answer.is_chunked and self.has_store
+                assert answer.trailer == (digest_line(whole) if is_told else b"")
             else:
                 assert any(upload.startswith(body) for upload in self.uploads)
         assert not self.stage.origin.metrics.endings["failed"]
 
 
-@given(st.lists(STEPS, max_size=30), st.sampled_from([0, 2]))
+def digest_line(whole: bytes) -> bytes:
+    """What trailers say of it."""
+    return b"Repr-Digest: sha-256=:%b:\r\n" % b64encode(hashlib.sha256(whole).digest())
+
+
+@given(st.lists(STEPS, max_size=30), st.sampled_from([0, 2]), st.booleans())
 @settings(deadline=None, max_examples=60)
-def test_any_schedule_of_retries(steps: list[tuple[str, object]], small_edge: int) -> None:
+def test_any_schedule_of_retries(
+    steps: list[tuple[str, object]], small_edge: int, has_store: bool
+) -> None:
     async def main() -> None:
-        async with Stage.open(small_edge=small_edge) as stage:
-            play = Play(stage)
+        store = ReferenceStore() if has_store else None  # which knows digests
+        async with Stage.open(small_edge=small_edge, store=store) as stage:
+            play = Play(stage, has_store=has_store)
             for name, value in steps:
                 play.step(name, value)
                 if name == "settle":

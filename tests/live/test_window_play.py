@@ -7,6 +7,8 @@ time. Nobody may get a byte that isn't the object's, or a clean end of what wasn
 
 from __future__ import annotations
 
+import hashlib
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -67,10 +69,11 @@ def commands() -> st.SearchStrategy[list[Command]]:
 
 
 class Watcher(NamedTuple):
-    """A reader, and where it began."""
+    """A reader, where it began, and whether it asked for trailers."""
 
     reader: Reader
     start: int
+    is_told: bool
 
 
 class Play:
@@ -100,11 +103,21 @@ class Play:
         for command in todo:
             await getattr(self, f"do_{command.name}")(command)
         is_whole = await getattr(self, f"end_{ending}")()
-        for reader, _ in self._watchers:
-            reader.resume()
-        for reader, start in self._watchers:
-            if reader.ended != "left":
-                self._judge(await reader.answer(), start, is_whole=is_whole)
+        for watcher in self._watchers:
+            watcher.reader.resume()
+        for watcher in self._watchers:
+            if watcher.reader.ended != "left":
+                answer = await watcher.reader.answer()
+                self._judge(answer, watcher.start, is_whole=is_whole)
+                if is_whole:
+                    self._judge_digest(answer, is_told=watcher.is_told)
+
+    def _judge_digest(self, answer: Answer, *, is_told: bool) -> None:
+        whole = payload(0, self.size)
+        field = b"Repr-Digest: sha-256=:%b:" % b64encode(hashlib.sha256(whole).digest())
+        assert (b"Trailer: Repr-Digest" in answer.head) == (is_told and answer.is_chunked)
+        if answer.is_chunked:
+            assert answer.trailer == (field + b"\r\n" if is_told else b"")
 
     def _judge(self, answer: Answer, start: int, *, is_whole: bool) -> None:
         assert answer.is_whole or not is_whole
@@ -117,10 +130,11 @@ class Play:
     # --- endings -------------------------------------------------------------------------------
 
     async def end_commit(self) -> bool:
-        """It becomes complete."""
-        self._store.resume()
+        """It becomes complete; the store may be late with that, and with the digest."""
         await self._upload.hand_over(is_whole=True)
         self._upload.commit()
+        await wait_all_tasks_blocked()
+        self._store.resume()
         assert await self._upload.stored() is None
         return True
 
@@ -160,8 +174,9 @@ class Play:
             kind = kinds[command.which % 3]
             reader = self._stage.connect(kind, send_buffer=BUFFER_BYTES)
             lines = [f"Range: bytes={start}-{VERY_LARGE}"] if start else []
-            reader.ask(KEY, *lines)
-            self._watchers.append(Watcher(reader, start))
+            is_told = len(self._watchers) % 2 == 0
+            reader.ask(KEY, *lines, *["TE: trailers"][:is_told])
+            self._watchers.append(Watcher(reader, start, is_told))
             await reader.until(1)
 
     async def do_toggle(self, command: Command) -> None:

@@ -65,6 +65,7 @@ class Answer:
         is_whole: the message ended as HTTP says a whole one does; None while it goes on.
         was_reset: the connection broke instead of being closed.
         interim: status codes of 1xx answers before it.
+        trailers: as `fields`, of what came behind the body.
     """
 
     status: int = 0
@@ -73,6 +74,7 @@ class Answer:
     is_whole: bool | None = None
     was_reset: bool = False
     interim: list[int] = field(default_factory=list)
+    trailers: dict[str, str] = field(default_factory=dict)
 
     @property
     def body(self) -> bytes:
@@ -196,6 +198,7 @@ class Client:
             answer.chunks[-1] += bytes(event.data)
         elif isinstance(event, h11.EndOfMessage):
             answer.is_whole = True
+            answer.trailers = {name.decode(): value.decode() for name, value in event.headers}
             self._left = self._h11.trailing_data[0]
         else:
             answer.is_whole = False  # closed before a head

@@ -6,6 +6,7 @@ store told decides what the model has: so the same commands hold for one that fa
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, suppress
@@ -216,6 +217,10 @@ class Stage:
         if key not in self._has:
             return
         generation, size, _ = self._has[key]
+        stored = self._store.stored(key)
+        assert stored is not None
+        digest = hashlib.sha256(payload(generation, 0, size)).digest()
+        assert stored.sha256 in (None, digest)
         source = self._store.source(key, generation)
         assert source.is_committed
         source.hold()
@@ -253,7 +258,13 @@ class Stage:
             change = Change(key, (incoming.generation, size, facts))
             self._changes.append(change)
             must_fail = incoming.error is not None
-            incoming.commit(size, facts, tell(change))
+            told = tell(change)
+
+            def done(error: DiskError | None) -> None:
+                assert error or (incoming.sha256 is not None) == incoming.has_digest
+                told(error)
+
+            incoming.commit(size, facts, done)
             if must_fail:
                 await self._until_told()
                 assert change.told != [None]

@@ -171,7 +171,9 @@ class Mover:
             if plan.after is not None:
                 after = plan.after
             elif self._moved_count == moved_count:
-                return False
+                return (
+                    not self._is_wanted
+                )  # it was broken off, or nothing that could be moved helps
             else:
                 after, moved_count = 0, self._moved_count
         return True

@@ -33,9 +33,10 @@ class DiskUpload:
         on_written: called when more of it can be read from `source`, or never will.
         error: why it can't become complete; None so far.
         lost: the same, as the store's thread knows it, which is sooner.
-        sha256, receipt_fields: a disk has nothing to say there.
+        has_digest, sha256, receipt_fields: a disk has nothing to say there.
     """
 
+    has_digest = False
     sha256 = None
     receipt_fields = ()
     __slots__ = (
