@@ -106,9 +106,9 @@ class Node(Origin):
 
     def _hello(self) -> Hello:
         disk = self._store
-        fill = Fill(
-            disk.capacity_bytes(), disk.used_bytes, disk.live_bytes(), max(0, disk.free_bytes())
-        )
+        # What is reserved may be more than there is: it is full then, and no less a node.
+        capacity_bytes, free_bytes = max(0, disk.capacity_bytes()), max(0, disk.free_bytes())
+        fill = Fill(capacity_bytes, disk.used_bytes, disk.live_bytes(), free_bytes)
         return Hello(
             self._identity.node_id,
             self._identity.cluster_id,
