@@ -12,6 +12,7 @@
         DataDirError(folder, detail)  the folder can't be used as a data dir
         DiskError(detail)             the system can't read or write
         DiskFullError               for want of room
+          NodesFullError(needed, found, full)   on storage nodes
         QuorumError(needed, found)  for want of storage nodes
         StaleError(detail)            what a change rests on no longer holds
       CheckError(detail)              a service under test did something else than was expected
@@ -31,7 +32,7 @@ Mistakes of a caller inside the program are `TypeError`, `ValueError` or a faile
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import PurePath
 
 __all__ = [
@@ -47,6 +48,7 @@ __all__ = [
     "FetchError",
     "JoinError",
     "LocalProtocolError",
+    "NodesFullError",
     "PathError",
     "ProtocolError",
     "QuorumError",
@@ -152,6 +154,26 @@ class DiskError(StoreError):
 
 class DiskFullError(DiskError):
     """The system has no room left for what it was asked to write."""
+
+
+class NodesFullError(DiskFullError):
+    """Fewer storage nodes than it takes have room.
+
+    Args:
+        needed: so many an upload takes.
+        found: so many have it.
+        full: numbers of those that have none, at least one.
+    """
+
+    def __init__(self, needed: int, found: int, full: Collection[int]) -> None:
+        *others, last = map(str, sorted(full))
+        who = f"nodes {', '.join(others)} and {last} are" if others else f"node {last} is"
+        super().__init__(
+            f"an upload takes {needed} storage nodes with room, and {found} have it: {who} full"
+        )
+        self.needed = needed
+        self.found = found
+        self.full = full
 
 
 class QuorumError(DiskError):

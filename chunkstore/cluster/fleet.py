@@ -14,7 +14,7 @@ from chunkstore.cluster.hello import Fill
 from chunkstore.cluster.membership import Member, Membership
 from chunkstore.cluster.placement import FULL, Node, choose, parity_count
 from chunkstore.cluster.stripe import K
-from chunkstore.errors import DiskError, DiskFullError, QuorumError
+from chunkstore.errors import DiskError, NodesFullError, QuorumError
 
 __all__ = ["Fleet", "needed_count"]
 
@@ -103,19 +103,18 @@ class Fleet:
 
     # --- room ----------------------------------------------------------------------------------
 
-    def refusal(self, part_bytes: int = 0, found: int | None = None) -> DiskError | None:
-        """Why an object with parts of this size can't be kept; None: it can.
-
-        Args:
-            found: nodes that took a part of it; None: as many as have room.
-        """
+    def refusal(self, part_bytes: int = 0) -> DiskError | None:
+        """Why an object with parts of this size can't be kept; None: it can."""
         nodes, needed = self.nodes(), needed_count(self.m)
         up_count = sum(map(self.is_up, self.numbers))
         if up_count < needed:
             return QuorumError(needed, up_count)
-        if found is None:
-            found = sum(node.has_room(part_bytes) for node in nodes)
-        return None if found >= needed else DiskFullError(self._say_full(found))
+        found = sum(node.has_room(part_bytes) for node in nodes)
+        if found >= needed:
+            return None
+        there = [node for node in nodes if self.is_up(node.number)]
+        full = [node.number for node in there if not node.has_room(part_bytes)]
+        return NodesFullError(needed, found, full)
 
     def free_bytes(self) -> int:
         """Payload that goes into what the nodes have free."""
@@ -148,8 +147,3 @@ class Fleet:
 
     def _payload(self, part_bytes: int) -> int:
         return part_bytes * K // (K + self.m)
-
-    def _say_full(self, found: int) -> str:
-        return (
-            f"an upload takes {needed_count(self.m)} storage nodes with room, and {found} have it"
-        )

@@ -23,7 +23,7 @@ from chunkstore.cluster.lane import Lane, late
 from chunkstore.cluster.meta import NOWHERE
 from chunkstore.cluster.names import Part
 from chunkstore.cluster.stripe import K, Layout
-from chunkstore.errors import DamagedError, DiskError, DiskFullError, QuorumError, StalledError
+from chunkstore.errors import DamagedError, DiskError, NodesFullError, QuorumError, StalledError
 
 if TYPE_CHECKING:
     from chunkstore.cluster.store import ClusterStore
@@ -59,6 +59,7 @@ class Parts:
         self._changed = changed
         self._lanes: list[Lane | None] = [None] * (K + m)
         self.tried: set[tuple[int, int]] = set()
+        self._full: set[int] = set()  # nodes that had no room for a part that was lost before
         self._moved = trio.Event()
         self._is_in_memory = False
 
@@ -89,7 +90,7 @@ class Parts:
         Args:
             part_bytes: of each, as far as is known.
         Raises:
-            QuorumError, DiskFullError: there are too few nodes, or too few with room.
+            QuorumError, NodesFullError: there are too few nodes, or too few with room.
         """
         nodes = self._store.place(K + self._m, part_bytes)
         if len(nodes) < needed_count(self._m):
@@ -146,7 +147,7 @@ class Parts:
             size_bytes: of the object.
             endings: what stands behind the last record; or of an object in memory, all of it.
         Raises:
-            QuorumError, DiskFullError: fewer parts are durable than must be.
+            QuorumError, NodesFullError: fewer parts are durable than must be.
         """
         with trio.move_on_after(REPLACE_S):
             while lost := [i for i, lane in enumerate(self._lanes) if not lane or lane.error]:
@@ -163,6 +164,8 @@ class Parts:
                 for lane in lanes:
                     if lane.is_durable:
                         self._lanes[lane.part.index] = lane
+                    elif lane.is_refused_for_room:
+                        self._full.add(lane.node)
         if self.durable_count < needed_count(self._m):
             raise self._failure()
 
@@ -225,8 +228,9 @@ class Parts:
                     lane.give_up(StalledError(str(error)))
 
     def _failure(self) -> DiskError:
-        errors = [lane.error for lane in self._lanes if lane and lane.error]
-        needed = needed_count(self._m)
-        if any(lane.is_refused_for_room for lane in self._lanes if lane):
-            return DiskFullError(f"of {needed} storage nodes too many are full: {errors[0]}")
-        return QuorumError(needed, len(self._alive()))
+        needed, found = needed_count(self._m), len(self._alive())
+        full = {lane.node for lane in self._lanes if lane and lane.is_refused_for_room}
+        full |= self._full
+        if full and found + len(full) >= needed:
+            return NodesFullError(needed, found, full)
+        return QuorumError(needed, found)

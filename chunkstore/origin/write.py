@@ -7,7 +7,14 @@ import json
 import trio
 
 from chunkstore.config import Settings
-from chunkstore.errors import CapacityError, DiskError, DiskFullError, PathError, QuorumError
+from chunkstore.errors import (
+    CapacityError,
+    DiskError,
+    DiskFullError,
+    NodesFullError,
+    PathError,
+    QuorumError,
+)
 from chunkstore.live import Catalog, Upload
 from chunkstore.metrics import Ending
 from chunkstore.objects import Abort, Generation
@@ -211,11 +218,11 @@ class Writing:
         return None
 
     async def _refuse_for(self, exchange: Exchange, upload: Upload, cause: Abort) -> None:
-        """Tell a writer why its upload is no object; of nodes, how many are missing."""
-        if cause is Abort.NO_QUORUM:
-            await exchange.refuse(cause.status, str(upload.error), _RETRY)
-        else:
-            await exchange.refuse(cause.status, cause.text)
+        """Tell a writer why its upload is no object; of nodes, who is missing or full."""
+        retry = _RETRY if cause is Abort.NO_QUORUM else b""
+        is_of_nodes = isinstance(upload.error, QuorumError | NodesFullError)
+        is_cause = is_of_nodes and cause in (Abort.NO_QUORUM, Abort.NO_SPACE)
+        await exchange.refuse(cause.status, str(upload.error) if is_cause else cause.text, retry)
 
     # --- DELETE --------------------------------------------------------------------------------
 

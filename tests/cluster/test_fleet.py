@@ -8,7 +8,7 @@ from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.hello import Fill
 from chunkstore.cluster.membership import GONE_S, Membership
 from chunkstore.cluster.meta import NodeRecord
-from chunkstore.errors import DiskFullError, QuorumError
+from chunkstore.errors import QuorumError
 
 GIB = 2**30
 
@@ -87,7 +87,9 @@ def test_too_few_nodes_and_full_ones_are_told_apart() -> None:
     assert fleet.refusal() is None
     assert [one.record.number for one in fleet.down()] == [7]
     membership.members[1].fill = Fill(GIB, GIB, GIB, 0)
-    assert isinstance(fleet.refusal(), DiskFullError)
+    assert str(fleet.refusal()).endswith("6 storage nodes with room, and 5 have it: node 1 is full")
+    membership.members[3].fill = Fill(GIB, GIB, GIB, 0)
+    assert str(fleet.refusal()).endswith("and 4 have it: nodes 1 and 3 are full")
     membership.members[2].heard_s = 0.0
     refusal = fleet.refusal()
     assert isinstance(refusal, QuorumError)
