@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,12 +15,15 @@ from pathlib import Path
 import trio
 
 from chunkstore.client import Client, Timeouts, Url
+from chunkstore.cluster.links import Links
 from chunkstore.cluster.local import make_secret
+from chunkstore.cluster.sign import Signer
 
 __all__ = ["Cluster", "Process"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 START_S = 60.0
+_AS_JSON = [("Accept", "application/json")]
 
 
 class Process:
@@ -58,6 +63,15 @@ class Process:
         """SIGSTOP: its connections stand, and nothing moves on them."""
         self._trio_process.send_signal(signal.SIGSTOP)
 
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self._trio_process.send_signal(signal.SIGCONT)
+
+    async def port(self) -> int:
+        """Where it listens; that it does so it says once."""
+        [port] = await self.until(rb"listening on http://127.0.0.1:(\d+)")
+        return int(port)
+
     async def kill(self) -> None:
         """SIGKILL, and gone."""
         self._trio_process.kill()
@@ -85,7 +99,9 @@ class Cluster:
         self._folder = folder
         self._flags = flags
         self._nursery = nursery
-        self._shared = ["--log", "off", "--secret-file", str(make_secret(folder))]
+        secret_file = make_secret(folder)
+        self._secret = secret_file.read_bytes().strip()
+        self._shared = ["--log", "off", "--secret-file", str(secret_file)]
         self.nodes_at = "127.0.0.1:0"
         self.gateway = Process([])
         self.nodes: dict[int, Process] = {}
@@ -106,7 +122,8 @@ class Cluster:
             finally:
                 for process in (cluster.gateway, *cluster.nodes.values()):
                     await process.kill()
-                print(cluster.gateway.said.decode())  # for who asks why a test failed
+                for process in (cluster.gateway, *cluster.nodes.values()):
+                    print(process.said.decode())  # for who asks why a test failed
             nursery.cancel_scope.cancel()
 
     async def start_gateway(self) -> None:
@@ -115,20 +132,40 @@ class Cluster:
         data = ["--data", str(self._folder / "gateway")]
         self.gateway = Process(["gateway", *listen, *data, *self._shared, *self._flags])
         await self.gateway.start(self._nursery)
-        [port] = await self.gateway.until(rb"listening on http://127.0.0.1:(\d+)")
+        self.port = await self.gateway.port()
         [nodes_at] = await self.gateway.until(rb"nodes at http://(127.0.0.1:\d+)")
-        self.port, self.nodes_at = int(port), nodes_at.decode()
+        self.nodes_at = nodes_at.decode()
 
-    async def start_node(self, number: int) -> None:
+    async def start_node(self, number: int, *flags: str) -> None:
         """Start one, with the data that it had."""
         data = ["--listen", "127.0.0.1:0", "--data", str(self._folder / f"node-{number}")]
         join = ["--join", f"http://{self.nodes_at}"]
-        node = self.nodes[number] = Process(["node", *data, *join, *self._shared])
+        node = self.nodes[number] = Process(["node", *data, *join, *self._shared, *flags])
         await node.start(self._nursery)
 
     async def all_up(self) -> None:
         """Wait until the gateway in this life of it has heard from all."""
         await self.gateway.until(rb"node (\d+) at \S+ is up", len(self.nodes))
+
+    @asynccontextmanager
+    async def links(self) -> AsyncIterator[Links]:
+        """To the nodes, by what they are called here, as a gateway has them."""
+        addresses = {number: f"127.0.0.1:{await one.port()}" for number, one in self.nodes.items()}
+        async with Links(addresses.get, Signer(self._secret), wall_s=time.time) as links:
+            yield links
+
+    async def parts(self) -> dict[int, dict[str, int]]:
+        """What each node has: its parts, and their sizes; asked as a gateway asks."""
+        found: dict[int, dict[str, int]] = {}
+        async with self.links() as links:
+            for number in self.nodes:
+                async with links.request(
+                    number, "LIST", "/parts/", generation=None, fields=_AS_JSON
+                ) as answer:
+                    assert answer.status == 200
+                    rows = json.loads(await answer.body())["objects"]
+                    found[number] = {row["path"]: row["size"] for row in rows}
+        return found
 
     def client(self) -> Client:
         """A client of the gateway."""
