@@ -6,7 +6,7 @@ What a node has that is down stays there: it is an orphan, and goes when that is
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import trio
@@ -25,11 +25,15 @@ START_S = 30.0
 """For so long after a start nodes are waited for, since none is there in the first seconds. Later
 they aren't: all that is replaced while one is dead would wait behind it."""
 
+_OF_LIVING = (("If-Match", "*"),)
+"""What a node's guard takes for no sign that the object is gone."""
+
 
 class _Job(NamedTuple):
     generation: int
     places: Collection[tuple[int, int]]
     then: Callable[[], None]
+    is_of_living: bool
 
 
 class Collector:
@@ -52,14 +56,18 @@ class Collector:
         generation: int,
         places: Collection[tuple[int, int]],
         then: Callable[[], None] = lambda: None,
+        *,
+        is_of_living: bool = False,
     ) -> None:
         """Have parts taken away.
 
         Args:
             places: index of each part, with the number of a node that has it; 0: none has.
             then: called once that was tried everywhere.
+            is_of_living: the object lives on elsewhere, and the nodes may get parts of it again;
+                else they refuse what is written late.
         """
-        self._jobs.append(_Job(generation, places, then))
+        self._jobs.append(_Job(generation, places, then, is_of_living))
         self._came.set()
 
     async def run(self) -> None:
@@ -74,14 +82,15 @@ class Collector:
             while not self._jobs:
                 self._came = trio.Event()
                 await self._came.wait()
-            generation, places, then = self._jobs.popleft()
+            job = self._jobs.popleft()
+            fields = _OF_LIVING if job.is_of_living else ()
             async with trio.open_nursery() as nursery:
-                for index, node in places:
+                for index, node in job.places:
                     if node:
-                        nursery.start_soon(self._delete, Part(generation, index), node)
-            then()
+                        nursery.start_soon(self._delete, Part(job.generation, index), node, fields)
+            job.then()
 
-    async def _delete(self, part: Part, node: int) -> None:
+    async def _delete(self, part: Part, node: int, fields: Sequence[tuple[str, str]]) -> None:
         while not self._fleet.is_up(node):
             if trio.current_time() >= self._patient_until_s:
                 return
@@ -89,9 +98,9 @@ class Collector:
         path = part_path(part)
         try:
             async with self._links.request(
-                node, "DELETE", path, generation=part.generation
+                node, "DELETE", path, generation=part.generation, fields=fields
             ) as answer:
-                await expect(answer, 200, 204, 404)
+                await expect(answer, 200, 204, 404, 412)
                 await answer.body()
         except FetchError:
             return  # it is an orphan there

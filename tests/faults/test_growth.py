@@ -47,8 +47,12 @@ async def test_a_server_that_joins_takes_its_share(
 
 
 def is_even(found: dict[int, dict[str, int]], part_count: int) -> bool:
-    """All have as many parts, give or take one; each part lies on one, and no object lacks any."""
+    """All have as many parts, but for what one move more would not mend; and no object lacks any.
+
+    Of two servers that differ by two parts none gives one to the other where they would change
+    places, by the bytes that they say they have.
+    """
     counts = [len(parts) for parts in found.values()]
     distinct = {name for parts in found.values() for name in parts}
     is_whole = len(distinct) == sum(counts) == part_count * OBJECTS
-    return is_whole and max(counts) - min(counts) <= 1
+    return is_whole and max(counts) - min(counts) <= 2

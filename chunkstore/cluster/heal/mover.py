@@ -156,7 +156,7 @@ class Mover:
         Raises:
             DiskError: the metadata can't be read.
         """
-        after, moved_count = 0, self._moved_count
+        after, moved_count, planned_count = 0, self._moved_count, 0
         while self._is_wanted and spread(nodes := self._nodes()) > EVEN:
             plan = await self._store.scribe.ask(
                 partial(_plan, nodes, after, self._batch_bytes), is_lasting=False
@@ -167,6 +167,7 @@ class Mover:
                     f"the nodes' fill differs by {spread(nodes):.1%} of its mean:"
                     f" some {_size(lacking_bytes(nodes))} will be moved to emptier ones"
                 )
+            planned_count += len(plan.moves)
             await self._carry_out(plan.moves)
             if plan.after is not None:
                 after = plan.after

@@ -100,6 +100,7 @@ class Repair:
         """Nothing is left to be made now, as far as is known, and nothing is waited for."""
         return (
             self._outlook is not None
+            and self._outlook.up == self._up
             and not self._outlook.is_paused
             and not self._is_busy
             and not self._retries
@@ -119,6 +120,10 @@ class Repair:
             self._outlook is not None and self._outlook.is_paused,
             self._rate.bytes_s(trio.current_time()),
         )
+
+    @property
+    def _up(self) -> frozenset[int]:
+        return frozenset(one.record.number for one in self._membership.up(trio.current_time()))
 
     @property
     def _is_busy(self) -> bool:

@@ -104,7 +104,8 @@ def _take_away(store: ClusterStore, intent: Swap, on_left: Callable[[], None]) -
         store.leaving.discard((part.generation, intent.source))
         on_left()
 
-    store.collector.put(part.generation, {(part.index, intent.source)}, left)
+    places = {(part.index, intent.source)}
+    store.collector.put(part.generation, places, left, is_of_living=True)
 
 
 def undo(store: ClusterStore, intent: Swap) -> None:
