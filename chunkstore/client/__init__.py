@@ -4,6 +4,7 @@
     answer.py   an answer: its head, its body piece by piece, what its status means
     dial.py     how a connection is made, and why it wasn't
     flow.py     its bytes, both ways, in few steps
+    timeouts.py how long to wait for something to move
     client.py   the connection: made when needed, kept as long as it lasts, closed when in doubt
 
 It follows no redirects, keeps no cookies and retries nothing that the server could have seen twice;
@@ -14,8 +15,9 @@ is no total timeout: an object may grow for days. What counts is that something 
 from __future__ import annotations
 
 from chunkstore.client.answer import Answer, Piece, expect
-from chunkstore.client.client import Client, Timeouts
+from chunkstore.client.client import Client
 from chunkstore.client.dial import Connect, dial
+from chunkstore.client.timeouts import Timeouts
 from chunkstore.client.url import Url, check_token, parse_url
 
 __all__ = [

@@ -7,7 +7,6 @@ import select
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import h11
@@ -16,10 +15,11 @@ import trio
 from chunkstore.client.answer import Answer, Piece
 from chunkstore.client.dial import Connect, dial, reason_of
 from chunkstore.client.flow import Buffer, Flow
+from chunkstore.client.timeouts import Timeouts
 from chunkstore.client.url import Url
 from chunkstore.errors import ConnectError, CutError, FetchError, StalledError
 
-__all__ = ["Client", "Timeouts"]
+__all__ = ["Client"]
 
 RECEIVE_BYTES = 64 * 1024
 WAKE_BYTES = 512 * 1024
@@ -28,21 +28,6 @@ HEAD_BYTES = 64 * 1024
 _SAFE = frozenset(("GET", "HEAD", "LIST", "OPTIONS"))
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long to wait for something to move; there is no bound on the whole.
-
-    Attributes:
-        connect_s: for a connection, with its TLS handshake.
-        stall_s: for the next byte of an answer that is due, or for the peer to take the next bytes
-            of a body. Longer than an origin waits for a silent writer (20 s), so that its readers
-            hear from it what became of that.
-    """
-
-    connect_s: float = 10.0
-    stall_s: float = 30.0
 
 
 class Client(trio.abc.AsyncResource):
