@@ -44,6 +44,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "process": PURE | {"admin", "client", "cluster", "live", "origin", "server", "store"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
+    "worker": PURE | {"client", "live", "server", "wire"},
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE
     | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},
@@ -65,6 +66,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "process": frozenset({"trio"}),
     "client": frozenset({"h11", "trio"}),
     "transfer": frozenset({"trio"}),
+    "worker": frozenset({"trio"}),
     "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click", "rich", "trio"}),
 }
@@ -73,7 +75,8 @@ FOREIGN: dict[str, frozenset[str]] = {
 PURE_CORES = {
     "cluster": frozenset({"codec", "cutter", "ledger", "meta", "names", "patience", "placement"})
     | {"race", "stripe", "turns", "unit"}
-    | {"heal.damage", "heal.planner", "heal.reconcile"}
+    | {"heal.damage", "heal.planner", "heal.reconcile"},
+    "worker": frozenset({"core.chunk", "core.core", "core.index", "core.names", "core.states"}),
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

@@ -1,0 +1,382 @@
+"""All chunks together: which are wanted, what is under way for each, who holds what. Pure.
+
+A chunk that is asked for is a *generation*, which has a folder of its own under a number of its
+own; so what is removed late is never what came after it. One of a chunk is *current*: the one that
+is wanted. Others of the same chunk are on their way out, perhaps still held.
+
+The caller has one lock around all of this, keeps it short, and does what `touched` and `next_start`
+tell it to do.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from chunkstore.worker.core.chunk import DataChunk
+from chunkstore.worker.core.index import BlockIndex
+from chunkstore.worker.core.names import ChunkName
+from chunkstore.worker.core.states import ACTIVE, TRANSITIONS, Event, State
+
+__all__ = ["ChunkInfo", "Core", "Found", "Generation"]
+
+
+class ChunkInfo(NamedTuple):
+    """A chunk that is wholly there.
+
+    Attributes:
+        id, dataset_id: 32 bytes each.
+        block_range: its blocks, the end excluded.
+    """
+
+    id: bytes
+    dataset_id: bytes
+    block_range: range
+
+
+class Found(NamedTuple):
+    """A generation that a start found on disk.
+
+    Attributes:
+        dataset_id: of it.
+        name: of its folder.
+    """
+
+    dataset_id: bytes
+    name: ChunkName
+
+
+class Generation:
+    """One life of a chunk, from being asked for until nothing is left of it.
+
+    Attributes:
+        dataset_id, name: of it.
+        chunk: as it was asked for last, with the newest URLs; None: found at the start, and its
+            descriptor wasn't read.
+        state: changed by `Core` alone.
+        hold_count: references to it.
+        is_damaged: what is on disk isn't what it was: it is not good for anybody who asks anew.
+        error: why it failed last, a sentence; "" if it didn't.
+        failure_count: in a row.
+        due_s: when the next try is, in BACKOFF.
+    """
+
+    __slots__ = (
+        "chunk",
+        "dataset_id",
+        "due_s",
+        "error",
+        "failure_count",
+        "hold_count",
+        "is_damaged",
+        "name",
+        "state",
+    )
+
+    def __init__(self, dataset_id: bytes, name: ChunkName, chunk: DataChunk | None) -> None:
+        self.dataset_id = dataset_id
+        self.name = name
+        self.chunk = chunk
+        self.state = State.QUEUED
+        self.hold_count = self.failure_count = 0
+        self.is_damaged = False
+        self.error = ""
+        self.due_s = 0.0
+
+    @property
+    def id(self) -> bytes:
+        """Of its chunk."""
+        return self.name.id
+
+    @property
+    def info(self) -> ChunkInfo:
+        """What lists say of it."""
+        return ChunkInfo(self.name.id, self.dataset_id, range(self.name.start, self.name.stop))
+
+
+class Core:
+    """What is wanted, what there is, and what is to be done.
+
+    Args:
+        ready: what a start found whole; all of it is wanted until somebody says otherwise.
+        partial: what it found on its way; kept for whoever asks for the same again.
+        next_number: above all numbers on disk.
+    """
+
+    def __init__(
+        self, ready: Iterable[Found] = (), partial: Iterable[Found] = (), next_number: int = 1
+    ) -> None:
+        self._next_number = next_number
+        self._generations: dict[bytes, list[Generation]] = {}
+        self._current: dict[bytes, Generation] = {}
+        self._partial = {found.name.id: found for found in partial}
+        self._discarded: list[Found] = []
+        self._listed: dict[bytes, ChunkInfo] = {}
+        self._index: dict[bytes, BlockIndex[Generation]] = {}
+        self._queues: dict[bytes, dict[int, Generation]] = {}
+        self._turns: deque[bytes] = deque()
+        self._touched: dict[int, Generation] = {}
+        self._adopt(ready)
+
+    def _adopt(self, ready: Iterable[Found]) -> None:
+        by_dataset: dict[bytes, list[tuple[int, int, int, Generation]]] = {}
+        for found in ready:
+            generation = Generation(found.dataset_id, found.name, None)
+            generation.state = State.READY
+            name = found.name
+            self._generations[name.id] = [generation]
+            self._current[name.id] = generation
+            self._listed[name.id] = generation.info
+            rows = by_dataset.setdefault(found.dataset_id, [])
+            rows.append((name.start, name.stop, name.number, generation))
+        for dataset_id, rows in by_dataset.items():
+            index = self._index[dataset_id] = BlockIndex()
+            index.fill(rows)
+
+    # --- what callers want ---------------------------------------------------------------------
+
+    def want(self, chunk: DataChunk, *, is_asked_again: bool = True) -> None:
+        """Have a chunk; the last of `want` and `unwant` counts.
+
+        One that is there, on its way, or on its way out and unharmed is not fetched anew. Another
+        chunk of the same id takes its place.
+
+        Args:
+            is_asked_again: one that failed is tried again at once; else only if its URLs differ.
+        Cost: 20 us.
+        """
+        current = self._current.get(chunk.id)
+        if current is not None and current.name.identity == chunk.identity:
+            self._want_same(current, chunk, is_asked_again)
+            return
+        if current is not None:
+            self._drop_current(current)
+        generation = self._revived(chunk) or self._made(chunk)
+        generation.chunk = chunk
+        self._current[chunk.id] = generation
+        if generation.state is State.DOOMED:
+            self.apply(generation, Event.WANTED)
+        self._touch(generation)
+
+    def _want_same(self, current: Generation, chunk: DataChunk, is_asked_again: bool) -> None:
+        are_new = current.chunk is None or current.chunk.files != chunk.files
+        current.chunk = chunk
+        if current.state is State.FAILED and (is_asked_again or are_new):
+            self.apply(current, Event.WANTED)
+
+    def _revived(self, chunk: DataChunk) -> Generation | None:
+        """One that is on its way out, and good as it is."""
+        for generation in reversed(self._generations.get(chunk.id, ())):
+            is_same = generation.name.identity == chunk.identity and not generation.is_damaged
+            if is_same and generation.state in (State.DOOMED, State.CANCELLING):
+                return generation
+        return None
+
+    def _made(self, chunk: DataChunk) -> Generation:
+        """A new one, which goes on with what a start found of the same."""
+        partial = self._partial.pop(chunk.id, None)
+        if partial is not None and partial.name.identity == chunk.identity:
+            number = partial.name.number
+        else:
+            number = self._next_number
+            self._next_number += 1
+            self._discarded += [partial] if partial else []
+        blocks = chunk.block_range
+        name = ChunkName(blocks.start, blocks.stop, chunk.id, number, chunk.identity)
+        generation = Generation(chunk.dataset_id, name, chunk)
+        self._generations.setdefault(chunk.id, []).append(generation)
+        self._enqueue(generation)
+        return generation
+
+    def unwant(self, chunk_id: bytes) -> None:
+        """Have a chunk no more; whoever holds it keeps it until then. Cost: 20 us."""
+        partial = self._partial.pop(chunk_id, None)
+        if partial is not None:
+            self._discarded.append(partial)
+        current = self._current.get(chunk_id)
+        if current is not None:
+            self._drop_current(current)
+
+    def desire(self, chunks: Iterable[DataChunk]) -> None:
+        """Have these chunks, and no others. Cost: 10 us each."""
+        wanted = {chunk.id: chunk for chunk in chunks}
+        for chunk_id in [one for one in (*self._current, *self._partial) if one not in wanted]:
+            self.unwant(chunk_id)
+        for chunk in wanted.values():
+            self.want(chunk, is_asked_again=False)
+
+    def _drop_current(self, current: Generation) -> None:
+        del self._current[current.id]
+        if current.state is State.READY:
+            self._hide(current)
+        if current.state is not State.CANCELLING:
+            self.apply(current, Event.UNWANTED)
+
+    # --- who reads -----------------------------------------------------------------------------
+
+    def listed(self) -> list[ChunkInfo]:
+        """Chunks that are wholly there, and wanted: a snapshot. Cost: 5 ns each."""
+        return list(self._listed.values())
+
+    def find(self, dataset_id: bytes, block: int) -> Generation | None:
+        """The chunk that has a block, held once more: to be given back by `release`.
+
+        Of several it is the one with the smallest range, and of these the newest. Cost: 3 us.
+        """
+        index = self._index.get(dataset_id)
+        generation = None if index is None else index.find(block)
+        if generation is not None:
+            generation.hold_count += 1
+        return generation
+
+    def current(self, chunk_id: bytes) -> Generation | None:
+        """The generation of a chunk that is wanted; None: it isn't."""
+        return self._current.get(chunk_id)
+
+    def hold(self, generation: Generation) -> None:
+        """One more reference to what is held already, or ready."""
+        assert generation.hold_count or generation.state is State.READY
+        generation.hold_count += 1
+
+    def release(self, generation: Generation) -> None:
+        """One reference fewer."""
+        assert generation.hold_count, "every hold is given back once"
+        generation.hold_count -= 1
+        if not generation.hold_count and generation.state is State.DOOMED:
+            self._touch(generation)
+
+    # --- who does it ---------------------------------------------------------------------------
+
+    def touched(self) -> list[Generation]:
+        """Those that changed since the last call, each once: look at what each needs now.
+
+        QUEUED ones come by `next_start`. READY and wanted: no mark of doom may stay. DOOMED: a mark
+        while it is held, else it is to be removed. CANCELLING: stop the task. REMOVING and no task:
+        remove what there is.
+        """
+        touched, self._touched = list(self._touched.values()), {}
+        return touched
+
+    def discarded(self) -> list[Found]:
+        """Partial ones from before the start that nobody will ask for: to be removed."""
+        discarded, self._discarded = self._discarded, []
+        return discarded
+
+    def next_start(self, has_room: Callable[[Generation], bool]) -> Generation | None:
+        """The next download to begin, now DOWNLOADING; None: there is none that may.
+
+        Datasets take turns; in each, what was asked for first is first. What has no room waits
+        visibly, and what is smaller goes before it.
+        """
+        for _ in range(len(self._turns)):
+            dataset_id = self._turns[0]
+            self._turns.rotate(-1)
+            for generation in list(self._queues[dataset_id].values()):
+                if self._is_busy(generation):
+                    continue
+                if has_room(generation):
+                    self.apply(generation, Event.STARTED)
+                    return generation
+                self.apply(generation, Event.NO_SPACE)
+        return None
+
+    def _is_busy(self, generation: Generation) -> bool:
+        """Another generation of the chunk has a task yet."""
+        others = self._generations[generation.id]
+        return any(one.state in ACTIVE for one in others if one is not generation)
+
+    def freed(self) -> None:
+        """There is more room than there was: what waits for it may try."""
+        for generation in self.generations():
+            if generation.state is State.WAITING:
+                self.apply(generation, Event.SPACE)
+
+    def due(self, now_s: float) -> float | None:
+        """Have those tried again whose time has come; when the next one's does."""
+        waiting = [one for one in self.generations() if one.state is State.BACKOFF]
+        for generation in waiting:
+            if generation.due_s <= now_s:
+                self.apply(generation, Event.DUE)
+        return min((one.due_s for one in waiting if one.due_s > now_s), default=None)
+
+    def stopped(self, generation: Generation) -> None:
+        """The task of one that was CANCELLING has ended."""
+        is_wanted = self._current.get(generation.id) is generation
+        self.apply(generation, Event.KEPT if is_wanted else Event.STOPPED)
+
+    def damaged(self, generation: Generation) -> None:
+        """What is on disk of a READY one, or DOOMED one, isn't what it was: it is fetched anew."""
+        generation.is_damaged = True
+        if self._current.get(generation.id) is generation and generation.chunk is not None:
+            self.want_anew(generation, generation.chunk)
+
+    def want_anew(self, generation: Generation, chunk: DataChunk) -> None:
+        """Another generation of the same chunk, in place of a damaged one."""
+        self._drop_current(generation)
+        self.want(chunk)
+
+    def generations(self) -> Iterator[Generation]:
+        """All that are anything yet. Cost: O(n); not while the core is changed."""
+        return (one for some in list(self._generations.values()) for one in list(some))
+
+    def apply(self, generation: Generation, event: Event) -> None:
+        """Have something happen to a generation, as the table says.
+
+        Raises:
+            KeyError: it can't happen in its state: a bug of the caller.
+        """
+        before = generation.state
+        after = generation.state = TRANSITIONS[before, event]
+        if before is State.QUEUED:
+            self._dequeue(generation)
+        if after is State.QUEUED:
+            self._enqueue(generation)
+        elif after is State.READY:
+            generation.failure_count, generation.error = 0, ""
+            self._show(generation)
+        elif after is State.DOOMED and event is Event.PUBLISHED:
+            if self._current.get(generation.id) is generation:
+                self.apply(generation, Event.WANTED)
+                return
+        elif after is State.GONE:
+            self._forget(generation)
+        self._touch(generation)
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _touch(self, generation: Generation) -> None:
+        self._touched[generation.name.number] = generation
+
+    def _show(self, generation: Generation) -> None:
+        name = generation.name
+        self._listed[name.id] = generation.info
+        index = self._index.setdefault(generation.dataset_id, BlockIndex())
+        index.add(name.start, name.stop, name.number, generation)
+
+    def _hide(self, generation: Generation) -> None:
+        name = generation.name
+        del self._listed[name.id]
+        index = self._index[generation.dataset_id]
+        index.remove(name.start, name.stop, name.number)
+        if not len(index):
+            del self._index[generation.dataset_id]
+
+    def _enqueue(self, generation: Generation) -> None:
+        if generation.dataset_id not in self._queues:
+            self._queues[generation.dataset_id] = {}
+            self._turns.append(generation.dataset_id)
+        self._queues[generation.dataset_id][generation.name.number] = generation
+
+    def _dequeue(self, generation: Generation) -> None:
+        queue = self._queues[generation.dataset_id]
+        del queue[generation.name.number]
+        if not queue:
+            del self._queues[generation.dataset_id]
+            self._turns.remove(generation.dataset_id)
+
+    def _forget(self, generation: Generation) -> None:
+        left = self._generations[generation.id]
+        left.remove(generation)
+        if not left:
+            del self._generations[generation.id]
