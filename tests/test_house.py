@@ -76,7 +76,9 @@ PURE_CORES = {
     "cluster": frozenset({"codec", "cutter", "ledger", "meta", "names", "patience", "placement"})
     | {"race", "stripe", "turns", "unit"}
     | {"heal.damage", "heal.planner", "heal.reconcile"},
-    "worker": frozenset({"core.chunk", "core.core", "core.index", "core.names", "core.states"}),
+    "worker": frozenset(
+        {"core.chunk", "core.core", "core.index", "core.names", "core.space", "core.states"}
+    ),
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

@@ -117,6 +117,8 @@ class Core:
         self._queues: dict[bytes, dict[int, Generation]] = {}
         self._turns: deque[bytes] = deque()
         self._touched: dict[int, Generation] = {}
+        # Looked for often, and few.
+        self._by_state: dict[State, dict[int, Generation]] = {State.BACKOFF: {}, State.WAITING: {}}
         self._adopt(ready)
 
     def _adopt(self, ready: Iterable[Found]) -> None:
@@ -288,13 +290,12 @@ class Core:
 
     def freed(self) -> None:
         """There is more room than there was: what waits for it may try."""
-        for generation in self.generations():
-            if generation.state is State.WAITING:
-                self.apply(generation, Event.SPACE)
+        for generation in list(self._by_state[State.WAITING].values()):
+            self.apply(generation, Event.SPACE)
 
     def due(self, now_s: float) -> float | None:
         """Have those tried again whose time has come; when the next one's does."""
-        waiting = [one for one in self.generations() if one.state is State.BACKOFF]
+        waiting = list(self._by_state[State.BACKOFF].values())
         for generation in waiting:
             if generation.due_s <= now_s:
                 self.apply(generation, Event.DUE)
@@ -328,6 +329,11 @@ class Core:
         """
         before = generation.state
         after = generation.state = TRANSITIONS[before, event]
+        number = generation.name.number
+        if before in self._by_state:
+            del self._by_state[before][number]
+        if after in self._by_state:
+            self._by_state[after][number] = generation
         if before is State.QUEUED:
             self._dequeue(generation)
         if after is State.QUEUED:
