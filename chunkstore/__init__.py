@@ -11,6 +11,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     transfer/      whole uploads, downloads and listings in spite of failures, for the commands
     cluster/       objects in parts on storage servers: nodes, their gateway, its metadata
     worker/        an assigned set of data chunks on local disk: fetched, found, held, served
+    tasks.py       a pool of tasks: forget, execute, handles
     client/        a small HTTP/1.1 client: one request at a time, bodies as they come and go
     origin/        the origin's handlers, one per method
     admin/         the operator's: metrics, health, events

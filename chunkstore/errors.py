@@ -20,6 +20,10 @@
         StalledError                  nothing moved for as long as we wait
         StatusError(status, detail, retry_after_s)   it was answered, but not as asked for
       JoinError(detail)               a cluster refuses this node, and would do so again
+      TaskError(detail)
+        PoolFullError                 too many tasks wait already
+        PoolClosedError               the pool takes no more
+        TaskCancelledError            who waits for a task hears that it was cancelled
       PathError(path, reason)         what came is no key or prefix in normal form
       SettingsError(where, detail)    flag, environment, file or policy row
 
@@ -46,6 +50,8 @@ __all__ = [
     "JoinError",
     "LocalProtocolError",
     "PathError",
+    "PoolClosedError",
+    "PoolFullError",
     "ProtocolError",
     "QuorumError",
     "RemoteProtocolError",
@@ -54,6 +60,8 @@ __all__ = [
     "StalledError",
     "StatusError",
     "StoreError",
+    "TaskCancelledError",
+    "TaskError",
 ]
 
 
@@ -228,6 +236,30 @@ class JoinError(ChunkstoreError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class TaskError(ChunkstoreError):
+    """A task of a pool wasn't run to its end.
+
+    Args:
+        detail: which, and why.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class PoolFullError(TaskError):
+    """Too many tasks wait already: the new one was not taken."""
+
+
+class PoolClosedError(TaskError):
+    """The pool takes no more tasks."""
+
+
+class TaskCancelledError(TaskError):
+    """A task was cancelled, which isn't the same as that its waiter was."""
 
 
 class PathError(ChunkstoreError):

@@ -44,7 +44,8 @@ ROOMS: dict[str, frozenset[str]] = {
     "process": PURE | {"admin", "client", "cluster", "live", "origin", "server", "store"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
-    "worker": PURE | {"client", "live", "server", "wire"},
+    "tasks": frozenset({"errors"}),
+    "worker": PURE | {"client", "live", "server", "tasks", "wire"},
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE
     | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},
@@ -66,6 +67,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "process": frozenset({"trio"}),
     "client": frozenset({"h11", "trio"}),
     "transfer": frozenset({"trio"}),
+    "tasks": frozenset({"trio"}),
     "worker": frozenset({"trio"}),
     "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click", "rich", "trio"}),
