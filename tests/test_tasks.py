@@ -120,14 +120,17 @@ async def test_a_close_has_an_end(
 
 
 async def test_who_leaves_with_an_error_cancels_its_tasks(autojump_clock: MockClock) -> None:
-    handle: Handle[None] | None = None
-    with pytest.raises(ValueError, match="ours"):
+    handles: list[Handle[None]] = []
+
+    async def leave() -> None:
         async with open_pool() as pool:
-            handle = pool.execute(trio.sleep_forever)
+            handles.append(pool.execute(trio.sleep_forever))
             await trio.sleep(1)
             raise ValueError("ours")
-    assert handle is not None
-    assert handle.state is TaskState.CANCELLED
+
+    with pytest.raises(ValueError, match="ours"):
+        await leave()
+    assert [handle.state for handle in handles] == [TaskState.CANCELLED]
 
 
 async def test_a_waiter_that_is_cancelled_leaves_its_task_alone(autojump_clock: MockClock) -> None:
