@@ -59,7 +59,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "store": frozenset({"google_crc32c", "sortedcontainers", "trio"}),
     "wire": frozenset({"h11"}),
     "live": frozenset({"trio"}),
-    "testing": frozenset({"trio"}),
+    "testing": frozenset({"h11", "trio"}),
     "server": frozenset({"trio"}),
     "origin": frozenset({"trio"}),
     "admin": frozenset({"prometheus_client", "trio"}),
