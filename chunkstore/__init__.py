@@ -19,6 +19,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     live/          the ring's async face: pump, edge, trio.Event hand-off
     testing/       doubles for tests that users may use, too: a store in memory, one that fails
     store/         what keeps complete generations: memory, disk
+    folders.py     folders that are ours: made durably, one process's at a time
     wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
     objects/       the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
     auth/          tokens, signed URLs: who may do what                                      }

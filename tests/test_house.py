@@ -31,7 +31,8 @@ ROOMS: dict[str, frozenset[str]] = {
     "ring": frozenset({"errors"}),
     "objects": PURE - {"objects"},
     "wire": frozenset({"errors"}),
-    "store": PURE,
+    "folders": frozenset({"errors"}),
+    "store": PURE | {"folders"},
     "live": PURE | {"store"},
     # Doubles for tests: nobody inside uses them.
     "testing": PURE | {"store"},
@@ -45,7 +46,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "tasks": frozenset({"errors"}),
-    "worker": PURE | {"client", "live", "server", "tasks", "wire"},
+    "worker": PURE | {"client", "folders", "live", "server", "store", "tasks", "wire"},
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE
     | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},

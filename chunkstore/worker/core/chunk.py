@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from chunkstore.worker.core.names import check_names
 
-__all__ = ["BLOCK_MAX", "FILES_MAX", "ID_BYTES", "DataChunk", "FileRecord"]
+__all__ = ["BLOCK_MAX", "FILES_MAX", "ID_BYTES", "SHA256_BYTES", "DataChunk", "FileRecord"]
 
 ID_BYTES = 32
 FILES_MAX = 10

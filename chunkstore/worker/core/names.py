@@ -6,7 +6,7 @@
     ready/<dataset>/<the same>.doomed                          it is to go, once nobody holds it
     incoming/<the same>/                                       one on its way
     trash/<the same>/                                          one that goes
-    wanted/<id>                                                one that was asked for
+    wanted/<id>-<identity>                                     one that was asked for
 
 Ids are lower-case hex, so that they are the same on disks that don't tell cases apart; numbers have
 leading zeros, so that names sort by their blocks.
@@ -19,7 +19,16 @@ import unicodedata
 from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["DESCRIPTOR", "DOOMED", "NAME_BYTES", "ChunkName", "check_names", "parse_chunk_name"]
+__all__ = [
+    "DESCRIPTOR",
+    "DOOMED",
+    "NAME_BYTES",
+    "ChunkName",
+    "check_names",
+    "parse_chunk_name",
+    "parse_wanted_name",
+    "wanted_name",
+]
 
 DESCRIPTOR = ".chunk.json"
 """In a chunk's folder, beside its files: none of these begins with a dot."""
@@ -58,6 +67,20 @@ def parse_chunk_name(name: str) -> ChunkName | None:
         return None
     start, stop, id_hex, number, identity = match.groups()
     return ChunkName(int(start), int(stop), bytes.fromhex(id_hex), int(number), identity)
+
+
+_WANTED = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})", re.ASCII)
+
+
+def wanted_name(chunk_id: bytes, identity: str) -> str:
+    """What the file of a chunk that was asked for is called."""
+    return f"{chunk_id.hex()}-{identity}"
+
+
+def parse_wanted_name(name: str) -> tuple[bytes, str] | None:
+    """Id and identity of a chunk that was asked for; None: it isn't the name of one."""
+    match = _WANTED.fullmatch(name)
+    return None if match is None else (bytes.fromhex(match[1]), match[2])
 
 
 def check_names(names: Iterable[object]) -> None:
