@@ -24,6 +24,9 @@
         PoolFullError                 too many tasks wait already
         PoolClosedError               the pool takes no more
         TaskCancelledError            who waits for a task hears that it was cancelled
+      ChunkError(detail)              a worker's chunk isn't there
+        ChunkFailedError              its download failed, and would again
+        ChunkGoneError                nobody wants it
       PathError(path, reason)         what came is no key or prefix in normal form
       SettingsError(where, detail)    flag, environment, file or policy row
 
@@ -39,6 +42,9 @@ from pathlib import PurePath
 
 __all__ = [
     "CapacityError",
+    "ChunkError",
+    "ChunkFailedError",
+    "ChunkGoneError",
     "ChunkstoreError",
     "ConnectError",
     "CutError",
@@ -260,6 +266,26 @@ class PoolClosedError(TaskError):
 
 class TaskCancelledError(TaskError):
     """A task was cancelled, which isn't the same as that its waiter was."""
+
+
+class ChunkError(ChunkstoreError):
+    """A chunk that a worker was asked for isn't there.
+
+    Args:
+        detail: why not.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ChunkFailedError(ChunkError):
+    """Its download failed, and another try would, too."""
+
+
+class ChunkGoneError(ChunkError):
+    """Nobody wants it, or not any more."""
 
 
 class PathError(ChunkstoreError):

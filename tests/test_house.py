@@ -80,7 +80,15 @@ PURE_CORES = {
     | {"race", "stripe", "turns", "unit"}
     | {"heal.damage", "heal.planner", "heal.reconcile"},
     "worker": frozenset(
-        {"core.chunk", "core.core", "core.index", "core.names", "core.space", "core.states"}
+        {
+            "core.chunk",
+            "core.core",
+            "core.generation",
+            "core.index",
+            "core.names",
+            "core.space",
+            "core.states",
+        }
     ),
 }
 

@@ -12,87 +12,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
 
 from chunkstore.worker.core.chunk import DataChunk
+from chunkstore.worker.core.generation import ChunkInfo, Found, Generation
 from chunkstore.worker.core.index import BlockIndex
 from chunkstore.worker.core.names import ChunkName
-from chunkstore.worker.core.states import ACTIVE, TRANSITIONS, Event, State
+from chunkstore.worker.core.states import ACTIVE, MOVING, TRANSITIONS, Event, State
 
-__all__ = ["ChunkInfo", "Core", "Found", "Generation"]
-
-
-class ChunkInfo(NamedTuple):
-    """A chunk that is wholly there.
-
-    Attributes:
-        id, dataset_id: 32 bytes each.
-        block_range: its blocks, the end excluded.
-    """
-
-    id: bytes
-    dataset_id: bytes
-    block_range: range
-
-
-class Found(NamedTuple):
-    """A generation that a start found on disk.
-
-    Attributes:
-        dataset_id: of it.
-        name: of its folder.
-    """
-
-    dataset_id: bytes
-    name: ChunkName
-
-
-class Generation:
-    """One life of a chunk, from being asked for until nothing is left of it.
-
-    Attributes:
-        dataset_id, name: of it.
-        chunk: as it was asked for last, with the newest URLs; None: found at the start, and its
-            descriptor wasn't read.
-        state: changed by `Core` alone.
-        hold_count: references to it.
-        is_damaged: what is on disk isn't what it was: it is not good for anybody who asks anew.
-        error: why it failed last, a sentence; "" if it didn't.
-        failure_count: in a row.
-        due_s: when the next try is, in BACKOFF.
-    """
-
-    __slots__ = (
-        "chunk",
-        "dataset_id",
-        "due_s",
-        "error",
-        "failure_count",
-        "hold_count",
-        "is_damaged",
-        "name",
-        "state",
-    )
-
-    def __init__(self, dataset_id: bytes, name: ChunkName, chunk: DataChunk | None) -> None:
-        self.dataset_id = dataset_id
-        self.name = name
-        self.chunk = chunk
-        self.state = State.QUEUED
-        self.hold_count = self.failure_count = 0
-        self.is_damaged = False
-        self.error = ""
-        self.due_s = 0.0
-
-    @property
-    def id(self) -> bytes:
-        """Of its chunk."""
-        return self.name.id
-
-    @property
-    def info(self) -> ChunkInfo:
-        """What lists say of it."""
-        return ChunkInfo(self.name.id, self.dataset_id, range(self.name.start, self.name.stop))
+__all__ = ["Core"]
 
 
 class Core:
@@ -119,6 +46,7 @@ class Core:
         self._touched: dict[int, Generation] = {}
         # Looked for often, and few.
         self._by_state: dict[State, dict[int, Generation]] = {State.BACKOFF: {}, State.WAITING: {}}
+        self._moving: set[int] = set()
         self._adopt(ready)
 
     def _adopt(self, ready: Iterable[Found]) -> None:
@@ -188,6 +116,7 @@ class Core:
         name = ChunkName(blocks.start, blocks.stop, chunk.id, number, chunk.identity)
         generation = Generation(chunk.dataset_id, name, chunk)
         self._generations.setdefault(chunk.id, []).append(generation)
+        self._moving.add(number)
         self._enqueue(generation)
         return generation
 
@@ -241,12 +170,26 @@ class Core:
         assert generation.hold_count or generation.state is State.READY
         generation.hold_count += 1
 
-    def release(self, generation: Generation) -> None:
-        """One reference fewer."""
+    def release(self, generation: Generation) -> bool:
+        """One reference fewer; whether there is something to be done about it."""
         assert generation.hold_count, "every hold is given back once"
         generation.hold_count -= 1
-        if not generation.hold_count and generation.state is State.DOOMED:
+        is_due = not generation.hold_count and generation.state is State.DOOMED
+        if is_due:
             self._touch(generation)
+        return is_due
+
+    # --- what is left to do --------------------------------------------------------------------
+
+    @property
+    def has_queued(self) -> bool:
+        """There may be a download to begin."""
+        return bool(self._turns)
+
+    @property
+    def is_resting(self) -> bool:
+        """Nothing is to be done now: what is there is whole, held, failed, or waits for room."""
+        return not self._touched and not self._discarded and not self._moving
 
     # --- who does it ---------------------------------------------------------------------------
 
@@ -307,15 +250,15 @@ class Core:
         self.apply(generation, Event.KEPT if is_wanted else Event.STOPPED)
 
     def damaged(self, generation: Generation) -> None:
-        """What is on disk of a READY one, or DOOMED one, isn't what it was: it is fetched anew."""
-        generation.is_damaged = True
-        if self._current.get(generation.id) is generation and generation.chunk is not None:
-            self.want_anew(generation, generation.chunk)
+        """What is on disk of a READY or DOOMED one isn't what it was.
 
-    def want_anew(self, generation: Generation, chunk: DataChunk) -> None:
-        """Another generation of the same chunk, in place of a damaged one."""
-        self._drop_current(generation)
-        self.want(chunk)
+        It is shown no more. If it was asked for in this life, it is fetched anew.
+        """
+        generation.is_damaged = True
+        if self._current.get(generation.id) is generation:
+            self._drop_current(generation)
+            if generation.chunk is not None:
+                self.want(generation.chunk)
 
     def generations(self) -> Iterator[Generation]:
         """All that are anything yet. Cost: O(n); not while the core is changed."""
@@ -330,6 +273,7 @@ class Core:
         before = generation.state
         after = generation.state = TRANSITIONS[before, event]
         number = generation.name.number
+        (self._moving.add if after in MOVING else self._moving.discard)(number)
         if before in self._by_state:
             del self._by_state[before][number]
         if after in self._by_state:

@@ -51,6 +51,10 @@ class Space:
         """What counts against the quota."""
         return self.stored_bytes + self.claimed_bytes
 
+    def written_bytes(self, number: int) -> int:
+        """What a download has on the disk so far."""
+        return self._claims.get(number, (0, 0))[1]
+
     def has_room(self, number: int, needed_bytes: int, free_bytes: int) -> bool:
         """Whether a download may claim so much.
 

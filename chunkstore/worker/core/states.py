@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-__all__ = ["ACTIVE", "TRANSITIONS", "Event", "State"]
+__all__ = ["ACTIVE", "MOVING", "TRANSITIONS", "Event", "State"]
 
 
 class State(Enum):
@@ -92,3 +92,6 @@ TRANSITIONS: dict[tuple[State, Event], State] = {
 
 ACTIVE = frozenset({S.DOWNLOADING, S.VERIFYING, S.CANCELLING})
 """A task is at it; there is at most one such of a chunk."""
+
+MOVING = ACTIVE | {S.QUEUED, S.BACKOFF, S.REMOVING}
+"""It will come into another state by itself."""

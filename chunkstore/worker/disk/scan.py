@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from chunkstore.worker.core.core import Found
+from chunkstore.worker.core.generation import Found
 from chunkstore.worker.core.names import DOOMED, ChunkName, parse_chunk_name, parse_wanted_name
 
 __all__ = ["INCOMING", "READY", "TRASH", "WANTED", "Scan", "scan"]

@@ -17,7 +17,8 @@ from hypothesis.stateful import (
 )
 
 from chunkstore.worker.core.chunk import DataChunk, FileRecord
-from chunkstore.worker.core.core import Core, Found, Generation
+from chunkstore.worker.core.core import Core
+from chunkstore.worker.core.generation import Found, Generation
 from chunkstore.worker.core.states import ACTIVE, Event, State
 
 DATASETS = [b"D" * 32, b"E" * 32]

@@ -1,0 +1,312 @@
+"""The chunks of one folder, as callers see them: they say what they want, and never wait.
+
+Every call from outside takes one short lock around `Core`, and wakes the loop, which does the rest
+(`shell.py`). So calls come from any thread, in any order, and the last of each chunk counts.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import trio
+
+from chunkstore.errors import ChunkFailedError, ChunkGoneError
+from chunkstore.worker.config import WorkerConfig
+from chunkstore.worker.core.chunk import DataChunk
+from chunkstore.worker.core.core import Core
+from chunkstore.worker.core.generation import ChunkInfo, Generation
+from chunkstore.worker.core.space import Space
+from chunkstore.worker.core.states import State
+from chunkstore.worker.disk.folder import ChunkFolder
+from chunkstore.worker.fetch import Fetching
+from chunkstore.worker.reference import ChunkRef
+from chunkstore.worker.shell import InThread, Shell
+
+__all__ = ["ChunkEvent", "ChunkManager", "ChunkStatus", "WorkerStatus", "open_manager"]
+
+EVENTS_MAX = 1000
+"""A listener that is so many behind misses the oldest."""
+
+
+class ChunkEvent(NamedTuple):
+    """A chunk has come into another state.
+
+    Attributes:
+        chunk: which.
+        state: by now.
+        error: why it failed; "" if it didn't.
+    """
+
+    chunk: ChunkInfo
+    state: State
+    error: str
+
+
+class ChunkStatus(NamedTuple):
+    """A chunk that isn't simply there.
+
+    Attributes:
+        chunk: which.
+        state: of it.
+        written_bytes: on disk so far.
+        error: why it failed last; "" if it didn't.
+        hold_count: references to it.
+    """
+
+    chunk: ChunkInfo
+    state: State
+    written_bytes: int
+    error: str
+    hold_count: int
+
+
+class WorkerStatus(NamedTuple):
+    """A manager at one moment.
+
+    Attributes:
+        counts: chunks by their state.
+        stored_bytes, claimed_bytes: on disk and whole; of what is on its way.
+        is_full: the disk said that it is, and nothing has gone since.
+        others: those that aren't READY, at most 1000 of them.
+    """
+
+    counts: dict[State, int]
+    stored_bytes: int
+    claimed_bytes: int
+    is_full: bool
+    others: list[ChunkStatus]
+
+
+class ChunkManager:
+    """Downloads, keeps and hands out chunks; made by `open_manager`.
+
+    But for what is `async`, all of it may be called in any thread, does no IO, and returns at once.
+
+    Args:
+        folder: theirs alone.
+        config: limits.
+        fetching: downloads.
+        in_thread: calls what blocks, in a thread.
+    """
+
+    def __init__(
+        self, folder: ChunkFolder, config: WorkerConfig, fetching: Fetching, in_thread: InThread
+    ) -> None:
+        found = folder.scan()
+        self._folder = folder
+        self._lock = threading.Lock()
+        self._core = Core(found.ready, found.partial, found.next_number)
+        self._space = Space(config.quota_bytes, config.reserve_bytes)
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._leaked: deque[Generation] = deque()
+        self._listeners: list[trio.MemorySendChannel[ChunkEvent]] = []
+        self._changed = trio.Event()
+        self._shell = Shell(
+            self._core, self._space, self._lock, folder, found, config, fetching, in_thread
+        )
+
+    # --- what callers want ---------------------------------------------------------------------
+
+    def download_chunk(self, chunk: DataChunk) -> None:
+        """Have a chunk here, as soon as can be; one that failed is tried again."""
+        with self._lock:
+            self._core.want(chunk)
+        self._wake()
+
+    def delete_chunk(self, chunk_id: bytes) -> None:
+        """Have it here no more: it is not found from now on, and goes once nobody holds it.
+
+        Unknown ids are ignored: what isn't there is deleted already.
+        """
+        with self._lock:
+            self._core.unwant(chunk_id)
+        self._wake()
+
+    def set_desired(self, chunks: Iterable[DataChunk]) -> None:
+        """Have these and no others. Cost: 10 us each, in which other calls wait."""
+        wanted = list(chunks)
+        with self._lock:
+            self._core.desire(wanted)
+        self._wake()
+
+    # --- what there is -------------------------------------------------------------------------
+
+    def list_chunks(self) -> list[ChunkInfo]:
+        """Those that are wholly here: a snapshot, in no order. Cost: 5 ns each."""
+        with self._lock:
+            return self._core.listed()
+
+    def find_chunk(self, dataset_id: bytes, block: int) -> ChunkRef | None:
+        """A reference to the chunk that has a block of a dataset, or None.
+
+        Of several it is the one with the smallest range, and of these the newest. Cost: 4 us.
+        """
+        with self._lock:
+            generation = self._core.find(dataset_id, block)
+        return None if generation is None else ChunkRef(generation, self)
+
+    def status(self) -> WorkerStatus:
+        """How it stands. Cost: 100 ns a chunk."""
+        with self._lock:
+            counts: Counter[State] = Counter()
+            others: list[ChunkStatus] = []
+            for one in self._core.generations():
+                counts[one.state] += 1
+                if one.state is not State.READY and len(others) < EVENTS_MAX:
+                    written = self._space.written_bytes(one.name.number)
+                    others.append(
+                        ChunkStatus(one.info, one.state, written, one.error, one.hold_count)
+                    )
+            space = self._space
+            return WorkerStatus(
+                dict(counts), space.stored_bytes, space.claimed_bytes, space.is_full, others
+            )
+
+    async def wait_for(self, chunk_id: bytes) -> None:
+        """Wait until a chunk is wholly here.
+
+        Raises:
+            ChunkFailedError: its download failed, and would again.
+            ChunkGoneError: nobody wants it, or not any more.
+        """
+        while True:
+            with self._lock:
+                current = self._core.current(chunk_id)
+                state = None if current is None else current.state
+                error = "" if current is None else current.error
+            if state is State.READY:
+                return
+            if state is None:
+                raise ChunkGoneError(f"nobody wants the chunk {chunk_id.hex()}")
+            if state is State.FAILED:
+                raise ChunkFailedError(error)
+            await self._changed.wait()
+
+    async def settled(self) -> None:
+        """Wait until nothing is under way, and what was said before is durable.
+
+        What failed for good, waits for space, or is held by somebody, is at rest, too.
+        """
+        while not self._shell.is_settled():
+            await self._changed.wait()
+
+    @asynccontextmanager
+    async def events(self) -> AsyncGenerator[trio.MemoryReceiveChannel[ChunkEvent]]:
+        """What becomes of chunks from now on; whoever is too slow misses the oldest."""
+        send, receive = trio.open_memory_channel[ChunkEvent](EVENTS_MAX)
+        self._listeners.append(send)
+        try:
+            with receive:
+                yield receive
+        finally:
+            self._listeners.remove(send)
+
+    # --- references ----------------------------------------------------------------------------
+
+    def folder_of(self, generation: Generation) -> Path:
+        """As `Holder.folder_of`."""
+        return self._folder.ready(generation.dataset_id, generation.name)
+
+    def hold_once_more(self, reference: ChunkRef) -> None:
+        """As `Holder.hold_once_more`."""
+        with self._lock:
+            if not reference.is_open:
+                raise ValueError("the reference was closed")
+            self._core.hold(reference.generation)
+
+    def let_go(self, reference: ChunkRef) -> None:
+        """As `Holder.let_go`."""
+        with self._lock:
+            if not reference.is_open:
+                return
+            reference.is_open = False
+            is_last = self._core.release(reference.generation)
+        if is_last:
+            self._wake()
+
+    def leaked(self, generation: Generation) -> None:
+        """As `Holder.leaked`: the collector may run while this thread has the lock."""
+        self._leaked.append(generation)
+        self._wake()
+
+    # --- the loop ------------------------------------------------------------------------------
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Work until cancelled.
+
+        Cancellation: downloads end where they are, and go on in the next life.
+        """
+        self._token = trio.lowlevel.current_trio_token()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._shell.run, self._told)
+                task_status.started()
+        finally:
+            self._token = None
+
+    def _wake(self) -> None:
+        token = self._token
+        if token is not None:
+            try:
+                token.run_sync_soon(self._woken, idempotent=True)
+            except trio.RunFinishedError:
+                return  # nobody is there to do it: the next life looks at the disk
+
+    def _woken(self) -> None:
+        while self._leaked:
+            with self._lock:
+                self._core.release(self._leaked.popleft())
+        self._shell.wake()
+
+    def _told(self, events: list[tuple[ChunkInfo, State, str]]) -> None:
+        """The shell has moved on."""
+        self._changed.set()
+        self._changed = trio.Event()
+        for event in events:
+            for listener in self._listeners:
+                _offer(listener, ChunkEvent(*event))
+
+
+def _offer(listener: trio.MemorySendChannel[ChunkEvent], event: ChunkEvent) -> None:
+    try:
+        listener.send_nowait(event)
+    except trio.WouldBlock:
+        return  # it is too slow; the next ones it may get
+
+
+@asynccontextmanager
+async def open_manager(
+    data_dir: Path,
+    config: WorkerConfig | None = None,
+    *,
+    fetching: Callable[[WorkerConfig], Fetching] = Fetching,
+    in_thread: InThread = trio.to_thread.run_sync,
+) -> AsyncGenerator[ChunkManager]:
+    """A manager at work: what is wholly in the folder is there at once.
+
+    Args:
+        data_dir: a folder of its own, made if it isn't there.
+        config: limits.
+        fetching: makes what downloads.
+        in_thread: calls what blocks, in a thread.
+    Raises:
+        DataDirError: the folder is another's, in use, of another version, or can't be used.
+    Cancellation: downloads end where they are, and go on when asked for in the next life.
+    """
+    config = config or WorkerConfig()
+    folder = await in_thread(lambda: ChunkFolder(data_dir))
+    try:
+        manager = await in_thread(lambda: ChunkManager(folder, config, fetching(config), in_thread))
+        async with trio.open_nursery() as nursery:
+            await nursery.start(manager.run)
+            try:
+                yield manager
+            finally:
+                nursery.cancel_scope.cancel()
+    finally:
+        folder.close()
