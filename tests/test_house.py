@@ -46,7 +46,7 @@ ROOMS: dict[str, frozenset[str]] = {
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "tasks": frozenset({"errors"}),
-    "worker": PURE | {"client", "folders", "live", "server", "store", "tasks", "wire"},
+    "worker": PURE | {"client", "folders", "live", "server", "store", "tasks", "transfer", "wire"},
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE
     | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},

@@ -113,7 +113,14 @@ class Keeper:
     # --- what was said -------------------------------------------------------------------------
 
     async def _write(self) -> None:
-        due = list(self._due.values())
+        due, self._due = self._due, {}
+        try:
+            await self._write_batch(due.values())
+        except BaseException:
+            self._due = {**due, **self._due}
+            raise
+
+    async def _write_batch(self, due: Iterable[Generation]) -> None:
         wanted: list[DataChunk] = []
         done: set[tuple[bytes, str]] = set()
         marks: list[Generation] = []
@@ -137,10 +144,6 @@ class Keeper:
         self._wanted -= done
         self._marked |= {one.name.number for one in marks}
         self._marked -= {one.name.number for one in unmarks}
-        for one in due:
-            # What changed meanwhile is noted anew; else this one is done with.
-            if self._due.get(one.name.number) is one:
-                del self._due[one.name.number]
 
     def _is_awaited(self, key: tuple[bytes, str]) -> bool:
         """Another generation of the same is wanted, and not there."""
