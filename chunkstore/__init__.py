@@ -6,7 +6,9 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
 
     __main__.py    calls cli
     cli/           the only place that reads argv, environment and settings files, and that prints
-    process.py     the whole life of `chunkstore serve`: listeners, signals, drain
+    process.py     the whole life of a server: listeners, signals, drain
+    drill/         `chunkstore worker demo`: workers, readers, and a storage that fails
+    tuning.py      what a server asks of its process: garbage, memory, descriptors
     demo/          `chunkstore demo`: an encoder and players around an origin
     transfer/      whole uploads, downloads and listings in spite of failures, for the commands
     cluster/       objects in parts on storage servers: nodes, their gateway, its metadata

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Mapping
 from enum import Enum
+from typing import NamedTuple
 
-__all__ = ["AGE_BOUNDS_S", "Ending", "Histogram", "Metrics"]
+__all__ = ["AGE_BOUNDS_S", "Ending", "Figure", "Histogram", "Metrics"]
 
 AGE_BOUNDS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Upper bounds of the buckets of every histogram, in seconds: from half a millisecond up."""
@@ -53,6 +55,24 @@ class Histogram:
         """Count a time, `count` times. Cost: O(log buckets)."""
         self.counts[bisect_left(AGE_BOUNDS_S, value_s)] += count
         self.sum_s += value_s * count
+
+
+class Figure(NamedTuple):
+    """What another room counts, for /metrics.
+
+    Attributes:
+        name: without what all names begin and counters end with.
+        text: what it is.
+        label: what tells its values apart; "": there is one.
+        values: by label.
+        is_counter: it never falls while the process lives.
+    """
+
+    name: str
+    text: str
+    label: str
+    values: Mapping[str, int]
+    is_counter: bool = False
 
 
 class Metrics:

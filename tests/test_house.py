@@ -42,14 +42,20 @@ ROOMS: dict[str, frozenset[str]] = {
     "admin": PURE | {"live", "server", "wire"},
     "cluster": PURE | {"client", "live", "origin", "server", "store", "wire"},
     # The life of a server: puts the tables of handlers together.
-    "process": PURE | {"admin", "client", "cluster", "live", "origin", "server", "store"},
+    "process": PURE
+    | {"admin", "client", "cluster", "live", "origin", "server", "store"}
+    | {"tuning", "worker"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
     "tasks": frozenset({"errors"}),
-    "worker": PURE | {"client", "folders", "live", "server", "store", "tasks", "transfer", "wire"},
+    "worker": PURE
+    | {"admin", "client", "folders", "live", "server", "store", "tasks", "transfer", "wire"},
+    "drill": PURE | {"client", "testing", "worker"},
+    "tuning": frozenset(),
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE
-    | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},
+    | {"client", "cluster", "demo", "drill", "process", "store", "transfer", "wire", "worker"}
+    | {"chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -70,6 +76,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "transfer": frozenset({"trio"}),
     "tasks": frozenset({"trio"}),
     "worker": frozenset({"trio"}),
+    "drill": frozenset({"rich", "trio"}),
     "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click", "rich", "trio"}),
 }
@@ -88,6 +95,9 @@ PURE_CORES = {
             "core.names",
             "core.space",
             "core.states",
+            "descriptor",
+            "face.target",
+            "strict",
         }
     ),
 }

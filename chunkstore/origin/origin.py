@@ -12,7 +12,7 @@ from chunkstore.auth import Gate
 from chunkstore.config import Settings
 from chunkstore.journal import Journal
 from chunkstore.live import Catalog, Shelf
-from chunkstore.metrics import Metrics
+from chunkstore.metrics import Figure, Metrics
 from chunkstore.objects import Namespace
 from chunkstore.origin.browser import ALLOWED, CORS_FIELDS, options
 from chunkstore.origin.guard import Guard, Protection
@@ -94,6 +94,10 @@ class Origin:
             common_fields=CORS_FIELDS,
             on_drain=self.catalog.drain,
         )
+
+    async def figures(self) -> list[Figure]:
+        """What /metrics has beside what all origins count."""
+        return []
 
     async def run(
         self,

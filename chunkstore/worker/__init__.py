@@ -18,6 +18,9 @@ manager.py     the chunks of one folder, as callers see them
 shell.py       what is done about what the core decided
 keeper.py      what is noted on disk behind the calls
 thread.py      the same for callers without Trio
+assignment.py  which chunks it is to have, as a file or a URL says
+strict.py      JSON as it is meant; pure
+face/          the same as a program of its own, over HTTP
 """
 
 from __future__ import annotations

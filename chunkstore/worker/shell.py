@@ -57,6 +57,9 @@ class Shell:
         fetching: downloads.
         in_thread: calls what blocks, in a thread.
         chance: gives numbers in [0, 1).
+
+    Attributes:
+        published_count, failure_count: downloads that ended well, and tries that didn't, so far.
     """
 
     def __init__(
@@ -85,6 +88,12 @@ class Shell:
         self._removals = trio.CapacityLimiter(REMOVALS_MAX)
         self._woken = trio.Event()
         self._is_looking = False
+        self.published_count = self.failure_count = 0
+
+    @property
+    def note_error(self) -> str:
+        """Why notes can't be made; "" if they can."""
+        return self._keeper.error
 
     def wake(self) -> None:
         """Look at what has changed; on the loop."""
@@ -210,6 +219,7 @@ class Shell:
         with self._lock:
             if ending is Event.PUBLISHED:
                 self._core.apply(generation, Event.PUBLISHED)
+                self.published_count += 1
                 return
             self._space.rests(generation.name.number)
             if generation.state is State.CANCELLING:
@@ -217,6 +227,7 @@ class Shell:
             elif generation.state in ACTIVE and ending is not None:
                 generation.error = error
                 generation.failure_count += 1
+                self.failure_count += 1
                 generation.due_s = trio.current_time() + self._pause_s(generation)
                 self._core.apply(generation, ending)
 

@@ -33,6 +33,9 @@ class Fetching(trio.abc.AsyncResource):
         files: the file system.
         in_thread: calls what blocks, in a thread.
         chance: gives numbers in [0, 1), for pauses.
+
+    Attributes:
+        fetched_bytes: that came and were written, so far.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Fetching(trio.abc.AsyncResource):
             connect or (dial_public if config.refuse_private else dial), timeouts
         )
         self._slots = trio.Semaphore(config.files_max)
+        self.fetched_bytes = 0
         self._hosts: dict[tuple[str, int], trio.Semaphore] = {}
 
     async def fetch_chunk(
@@ -77,11 +81,13 @@ class Fetching(trio.abc.AsyncResource):
         tidy = partial(_tidy, self._files, folder, chunk)
         await self._in_thread(partial(tidy, ("", ".part", ".state")))
         sizes = {name: record.size_bytes or 0 for name, record in chunk.records.items()}
-        here = dict.fromkeys(chunk.records, 0)
+        here: dict[str, int] = {}
         facts: dict[str, FileFacts] = {}
         failure: Exception | None = None
 
         def moved(name: str, offset: int) -> None:
+            # The first is what an earlier try left.
+            self.fetched_bytes += max(0, offset - here.get(name, offset))
             here[name] = offset
             wrote(sum(here.values()))
 
