@@ -151,6 +151,14 @@ class Storage:
         """What is wrong with the next answers for a path, one after the other."""
         self._troubles[path] += faults
 
+    def content(self, path: str) -> Content:
+        """What a file has now."""
+        return self._files[path]
+
+    def heal(self) -> None:
+        """Nothing is wrong with the next answers."""
+        self._troubles.clear()
+
     def sent_bytes(self, path: str) -> int:
         """Of all bodies of a path so far."""
         return sum(one.sent_bytes for one in self.asked if one.path == path)

@@ -10,8 +10,9 @@ tell it to do.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from chunkstore.worker.core.chunk import DataChunk
 from chunkstore.worker.core.generation import ChunkInfo, Found, Generation
@@ -47,6 +48,8 @@ class Core:
         # Looked for often, and few.
         self._by_state: dict[State, dict[int, Generation]] = {State.BACKOFF: {}, State.WAITING: {}}
         self._moving: set[int] = set()
+        self._others: dict[int, Generation] = {}  # that aren't READY
+        self._counts = Counter[State]()
         self._adopt(ready)
 
     def _adopt(self, ready: Iterable[Found]) -> None:
@@ -58,6 +61,7 @@ class Core:
             self._generations[name.id] = [generation]
             self._current[name.id] = generation
             self._listed[name.id] = generation.info
+            self._counts[State.READY] += 1
             rows = by_dataset.setdefault(found.dataset_id, [])
             rows.append((name.start, name.stop, name.number, generation))
         for dataset_id, rows in by_dataset.items():
@@ -76,6 +80,9 @@ class Core:
             is_asked_again: one that failed is tried again at once; else only if its URLs differ.
         Cost: 20 us.
         """
+        partial = self._partial.get(chunk.id)
+        if partial is not None and partial.name.identity != chunk.identity:
+            self._discarded.append(self._partial.pop(chunk.id))
         current = self._current.get(chunk.id)
         if current is not None and current.name.identity == chunk.identity:
             self._want_same(current, chunk, is_asked_again)
@@ -106,17 +113,18 @@ class Core:
     def _made(self, chunk: DataChunk) -> Generation:
         """A new one, which goes on with what a start found of the same."""
         partial = self._partial.pop(chunk.id, None)
-        if partial is not None and partial.name.identity == chunk.identity:
+        if partial is not None:
             number = partial.name.number
         else:
             number = self._next_number
             self._next_number += 1
-            self._discarded += [partial] if partial else []
         blocks = chunk.block_range
         name = ChunkName(blocks.start, blocks.stop, chunk.id, number, chunk.identity)
         generation = Generation(chunk.dataset_id, name, chunk)
         self._generations.setdefault(chunk.id, []).append(generation)
         self._moving.add(number)
+        self._others[number] = generation
+        self._counts[State.QUEUED] += 1
         self._enqueue(generation)
         return generation
 
@@ -187,6 +195,16 @@ class Core:
         return bool(self._turns)
 
     @property
+    def has_waiting(self) -> bool:
+        """Some wait for room."""
+        return bool(self._by_state[State.WAITING])
+
+    @property
+    def has_discarded(self) -> bool:
+        """There is something for `discarded` to give."""
+        return bool(self._discarded)
+
+    @property
     def is_resting(self) -> bool:
         """Nothing is to be done now: what is there is whole, held, failed, or waits for room."""
         return not self._touched and not self._discarded and not self._moving
@@ -203,6 +221,10 @@ class Core:
         touched, self._touched = list(self._touched.values()), {}
         return touched
 
+    def is_partial(self, found: Found) -> bool:
+        """It still lies there as a start found it, for whoever asks for the same."""
+        return self._partial.get(found.name.id) is found
+
     def discarded(self) -> list[Found]:
         """Partial ones from before the start that nobody will ask for: to be removed."""
         discarded, self._discarded = self._discarded, []
@@ -217,24 +239,37 @@ class Core:
         for _ in range(len(self._turns)):
             dataset_id = self._turns[0]
             self._turns.rotate(-1)
-            for generation in list(self._queues[dataset_id].values()):
-                if self._is_busy(generation):
-                    continue
-                if has_room(generation):
-                    self.apply(generation, Event.STARTED)
-                    return generation
+            found, full = self._first_with_room(dataset_id, has_room)
+            for generation in full:
                 self.apply(generation, Event.NO_SPACE)
+            if found is not None:
+                self.apply(found, Event.STARTED)
+                return found
         return None
+
+    def _first_with_room(
+        self, dataset_id: bytes, has_room: Callable[[Generation], bool]
+    ) -> tuple[Generation | None, list[Generation]]:
+        """The first that may begin, and those before it that have no room."""
+        full: list[Generation] = []
+        for generation in self._queues[dataset_id].values():
+            if self._is_busy(generation):
+                continue
+            if has_room(generation):
+                return generation, full
+            full.append(generation)
+        return None, full
 
     def _is_busy(self, generation: Generation) -> bool:
         """Another generation of the chunk has a task yet."""
         others = self._generations[generation.id]
         return any(one.state in ACTIVE for one in others if one is not generation)
 
-    def freed(self) -> None:
-        """There is more room than there was: what waits for it may try."""
+    def freed(self, has_room: Callable[[Generation], bool]) -> None:
+        """There may be more room than there was: of those that wait, have these queue."""
         for generation in list(self._by_state[State.WAITING].values()):
-            self.apply(generation, Event.SPACE)
+            if has_room(generation):
+                self.apply(generation, Event.SPACE)
 
     def due(self, now_s: float) -> float | None:
         """Have those tried again whose time has come; when the next one's does."""
@@ -264,6 +299,14 @@ class Core:
         """All that are anything yet. Cost: O(n); not while the core is changed."""
         return (one for some in list(self._generations.values()) for one in list(some))
 
+    def counts(self) -> dict[State, int]:
+        """How many are in each state."""
+        return {state: count for state, count in self._counts.items() if count}
+
+    def others(self, limit: int) -> list[Generation]:
+        """Those that aren't READY, the oldest first."""
+        return list(islice(self._others.values(), limit))
+
     def apply(self, generation: Generation, event: Event) -> None:
         """Have something happen to a generation, as the table says.
 
@@ -274,6 +317,12 @@ class Core:
         after = generation.state = TRANSITIONS[before, event]
         number = generation.name.number
         (self._moving.add if after in MOVING else self._moving.discard)(number)
+        self._counts[before] -= 1
+        self._counts[after] += after is not State.GONE
+        if after in (State.READY, State.GONE):
+            self._others.pop(number, None)
+        else:
+            self._others[number] = generation
         if before in self._by_state:
             del self._by_state[before][number]
         if after in self._by_state:

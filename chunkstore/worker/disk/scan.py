@@ -27,7 +27,7 @@ class Scan:
         partial: on their way when the last life ended, and asked for then.
         doomed: whole, and to be removed.
         discarded: on their way, and not asked for any more.
-        trash: names of what is to go.
+        trash: what is to go.
         wanted: id and identity of what was asked for and wasn't there.
         strays: marks of doom whose chunk is gone.
         strangers: paths of what isn't ours; some of them.
@@ -38,7 +38,7 @@ class Scan:
     partial: list[Found] = field(default_factory=list)
     doomed: list[Found] = field(default_factory=list)
     discarded: list[Found] = field(default_factory=list)
-    trash: list[str] = field(default_factory=list)
+    trash: list[Found] = field(default_factory=list)
     wanted: set[tuple[bytes, str]] = field(default_factory=set)
     strays: list[Path] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
@@ -77,7 +77,7 @@ def scan(folder: Path) -> Scan:
             _note(found, Path(entry.path))
         else:
             _count(found, chunk)
-            found.trash.append(entry.name)
+            found.trash.append(Found(b"", chunk))
     _keep_newest(found)
     return found
 
