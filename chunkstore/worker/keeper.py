@@ -53,7 +53,8 @@ class Keeper:
         self._lock = lock
         self._folder = folder
         self._in_thread = in_thread
-        self._wanted = set(found.wanted)
+        self._wanted = set(found.wanted)  # noted, durably
+        self._traces = set(found.wanted)  # and what a note that failed may have left of others
         self._stale = found.wanted - {(one.name.id, one.name.identity) for one in found.partial}
         self._marked: set[int] = set()
         self._due: dict[int, Generation] = {}
@@ -126,17 +127,19 @@ class Keeper:
                 is_wanted = current is one and one.state is not State.READY
                 if is_wanted and key not in self._wanted and one.chunk is not None:
                     wanted.append(one.chunk)
-                elif not is_wanted and key in self._wanted and not self._is_awaited(key):
+                elif not is_wanted and key in self._traces and not self._is_awaited(key):
                     done.add(key)
                 number = one.name.number
                 if one.state is State.DOOMED and one.hold_count:
                     marks.append(one)
                 elif number in self._marked and one.state in (State.READY, State.GONE):
                     unmarks.append(one)
+        keys = {(chunk.id, chunk.identity) for chunk in wanted}
         self._marked |= {one.name.number for one in marks}  # perhaps, if it fails
+        self._traces |= keys
         await self._in_thread(partial(self._make_notes, wanted, done, marks, unmarks))
-        self._wanted |= {(chunk.id, chunk.identity) for chunk in wanted}
-        self._wanted -= done
+        self._wanted = self._wanted - done | keys
+        self._traces -= done
         self._marked -= {one.name.number for one in unmarks}
 
     def _is_awaited(self, key: tuple[bytes, str]) -> bool:
@@ -167,10 +170,11 @@ class Keeper:
         with self._lock:
             self._discarded += self._core.discarded()
             keys = {(one.name.id, one.name.identity) for one in self._discarded}
-            keys = {key for key in keys & self._wanted if not self._is_awaited(key)}
+            keys = {key for key in keys & self._traces if not self._is_awaited(key)}
         if keys:
             await self._in_thread(partial(self._folder.forget_wanted, keys))
             self._wanted -= keys
+            self._traces -= keys
         while self._discarded:
             one = self._discarded[-1]
             await self._in_thread(partial(self._folder.remove_incoming, one.name))
@@ -182,3 +186,4 @@ class Keeper:
         if self._stale:
             await self._in_thread(partial(self._folder.forget_wanted, self._stale))
             self._wanted -= self._stale
+            self._traces -= self._stale

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, note, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -176,9 +176,11 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     max_examples=max(1, STEPS // STEPS_EACH),
     deadline=None,
     suppress_health_check=list(HealthCheck),
+    phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
 )
 @given(st.lists(STEP, min_size=STEPS_EACH, max_size=STEPS_EACH), CONFIGS, st.integers(0, 2**32 - 1))
 def test_whatever_is_said_and_fails(steps: list[Step], config: WorkerConfig, seed: int) -> None:
+    note(f"{[step for step in steps if step != ('nothing',)]}")
     with tempfile.TemporaryDirectory(prefix="machine-") as folder:
         world = World(Path(folder), config, seed)
         trio.run(play, world, steps, clock=MockClock(autojump_threshold=0))
