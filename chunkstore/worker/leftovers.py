@@ -77,7 +77,7 @@ class Leftovers:
             with self._lock:
                 if one.name.number not in kept:
                     self._space.stored(one.name.number, size_bytes)
-                elif self._core.is_partial(one):
+                elif self._core.is_kept(one) and not self._space.has_claim(one.name.number):
                     self._space.wrote(one.name.number, size_bytes)
 
     async def _remove(self, changed: Callable[[], None], gone: Callable[[int], None]) -> None:

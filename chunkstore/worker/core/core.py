@@ -54,16 +54,16 @@ class Core:
 
     def _adopt(self, ready: Iterable[Found]) -> None:
         by_dataset: dict[bytes, list[tuple[int, int, int, Generation]]] = {}
-        for found in ready:
-            generation = Generation(found.dataset_id, found.name, None)
-            generation.state = State.READY
-            name = found.name
-            self._generations[name.id] = [generation]
-            self._current[name.id] = generation
-            self._listed[name.id] = generation.info
-            self._counts[State.READY] += 1
-            rows = by_dataset.setdefault(found.dataset_id, [])
-            rows.append((name.start, name.stop, name.number, generation))
+        for dataset_id, name in ready:
+            generation = Generation(dataset_id, name, None, State.READY)
+            start, stop, chunk_id, number, _ = name
+            self._generations[chunk_id] = [generation]
+            self._current[chunk_id] = generation
+            self._listed[chunk_id] = ChunkInfo(chunk_id, dataset_id, range(start, stop))
+            if dataset_id not in by_dataset:
+                by_dataset[dataset_id] = []
+            by_dataset[dataset_id].append((start, stop, number, generation))
+        self._counts[State.READY] = len(self._current)
         for dataset_id, rows in by_dataset.items():
             index = self._index[dataset_id] = BlockIndex()
             index.fill(rows)
@@ -221,9 +221,11 @@ class Core:
         touched, self._touched = list(self._touched.values()), {}
         return touched
 
-    def is_partial(self, found: Found) -> bool:
-        """It still lies there as a start found it, for whoever asks for the same."""
-        return self._partial.get(found.name.id) is found
+    def is_kept(self, found: Found) -> bool:
+        """A partial one from the start still lies there; perhaps it is gone on with."""
+        others = self._generations.get(found.name.id, ())
+        is_taken = any(one.name.number == found.name.number for one in others)
+        return is_taken or self._partial.get(found.name.id) is found
 
     def discarded(self) -> list[Found]:
         """Partial ones from before the start that nobody will ask for: to be removed."""

@@ -65,11 +65,17 @@ class Generation:
         "state",
     )
 
-    def __init__(self, dataset_id: bytes, name: ChunkName, chunk: DataChunk | None) -> None:
+    def __init__(
+        self,
+        dataset_id: bytes,
+        name: ChunkName,
+        chunk: DataChunk | None,
+        state: State = State.QUEUED,
+    ) -> None:
         self.dataset_id = dataset_id
         self.name = name
         self.chunk = chunk
-        self.state = State.QUEUED
+        self.state = state
         self.hold_count = self.failure_count = self.needed_bytes = 0
         self.is_damaged = False
         self.error = ""

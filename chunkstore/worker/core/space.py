@@ -48,6 +48,10 @@ class Space:
         """What counts against the quota."""
         return self.stored_bytes + self.claimed_bytes
 
+    def has_claim(self, number: int) -> bool:
+        """It is on its way, or some of it was found so."""
+        return number in self._claims
+
     def written_bytes(self, number: int) -> int:
         """What a download has on the disk so far."""
         return self._claims.get(number, (0, 0))[1]

@@ -185,7 +185,7 @@ class ChunkFolder:
         return descriptor.size_bytes
 
     def size_of(self, one: Found, room: str) -> int:
-        """The bytes of what lies in one of the rooms, whatever it is; 0 if nothing does.
+        """The bytes of the files of what lies in one of the rooms; 0 if nothing does.
 
         Args:
             room: READY, INCOMING or TRASH.
@@ -193,7 +193,8 @@ class ChunkFolder:
         size_bytes = 0
         with suppress(OSError), os.scandir(self._where(one, room)) as entries:
             for entry in entries:
-                size_bytes += entry.stat(follow_symlinks=False).st_size
+                if entry.name != DESCRIPTOR and not entry.name.endswith(".state"):
+                    size_bytes += entry.stat(follow_symlinks=False).st_size
         return size_bytes
 
     # --- and out -------------------------------------------------------------------------------

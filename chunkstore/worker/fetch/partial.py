@@ -96,6 +96,7 @@ class Partial:
         """Forget what is there."""
         if self.is_whole:
             self._files.rename(self._path, self._part)
+            self._files.sync_folder(self._path.parent)  # what has its name is whole
             self.is_whole = False
         self._files.truncate(self._fd, 0)
         self._files.truncate(self._state_fd, 0)
