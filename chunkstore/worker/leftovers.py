@@ -21,6 +21,7 @@ __all__ = ["Leftovers"]
 AGAIN_S = 5.0
 """What couldn't be removed is tried again so often."""
 COUNT_BATCH = 64
+_WHOLE = frozenset({State.READY, State.DOOMED})
 
 
 class Leftovers:
@@ -110,7 +111,7 @@ class Leftovers:
     async def _count_ready(self, changed: Callable[[], None]) -> None:
         """Read what chunks say of themselves: their sizes, and whether their files have them."""
         with self._lock:
-            rows = [one for one in self._core.generations() if one.state is State.READY]
+            rows = [one for one in self._core.generations() if one.state in _WHOLE]
         for start in range(0, len(rows), COUNT_BATCH):
             batch = rows[start : start + COUNT_BATCH]
             sizes = await self._in_thread(partial(self._sizes, batch))
@@ -119,7 +120,7 @@ class Leftovers:
                 for generation, (size_bytes, is_right) in zip(batch, sizes, strict=True):
                     if generation.state is not State.GONE:
                         self._space.stored(generation.name.number, size_bytes)
-                    if not is_right and generation.state in (State.READY, State.DOOMED):
+                    if not is_right and generation.state in _WHOLE:
                         self._core.damaged(generation)
                         has_damage = True
             if has_damage:

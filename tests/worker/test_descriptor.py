@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -101,10 +102,9 @@ def test_anything_else_is_a_value_error(path: tuple[Any, ...], junk: Any, is_gon
         place[path[-1]] = junk
     try:
         found = parse_descriptor(json.dumps(members).encode())
-    except ValueError as error:
-        assert str(error)
-    else:
-        assert parse_descriptor(found.encode()) == found
+    except ValueError:
+        return
+    assert parse_descriptor(found.encode()) == found
 
 
 @given(st.binary(max_size=200))
@@ -115,7 +115,7 @@ def test_anything_else_is_a_value_error(path: tuple[Any, ...], junk: Any, is_gon
 @example(b"\xff\xfe")
 @example(b"9" * 10_000)
 def test_bytes_that_are_no_descriptor_are_a_value_error(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="."):
         parse_descriptor(data)
 
 
@@ -143,9 +143,8 @@ def test_bytes_that_are_no_descriptor_are_a_value_error(data: bytes) -> None:
     ],
 )
 def test_the_field_is_named(field: str, change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(field)}: "):
         parse_descriptor(json.dumps({**WHOLE, **change}).encode())
-    assert str(error.value).startswith(f"{field}: ")
 
 
 @pytest.mark.parametrize("name", ["id", "dataset_id", "block_range", "files"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -61,13 +62,12 @@ BAD: list[tuple[str, str, Any]] = [
 
 @pytest.mark.parametrize(("field", "name", "value"), BAD)
 def test_each_error_names_the_field(field: str, name: str, value: object) -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=f"^{re.escape(field)}: "):
         DataChunk(**{**GOOD, name: value})
-    assert str(error.value).startswith(f"{field}: ")
 
 
 def test_an_error_does_not_repeat_credentials() -> None:
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="expected http or https") as error:
         DataChunk(**{**GOOD, "files": {"a": "ftp://user:secret@x/"}})
     assert "secret" not in str(error.value)
 
@@ -110,10 +110,9 @@ def test_a_name_that_is_let_in_is_one_of_the_folder_itself(
 def test_a_url_that_is_let_in_can_be_asked_for(url: str) -> None:
     try:
         DataChunk(**{**GOOD, "files": {"a": url}})
-    except ValueError as error:
-        assert str(error).startswith("files['a'].url: ")
-    else:
-        assert parse_url(url).host
+    except ValueError:
+        return
+    assert parse_url(url).host
 
 
 def test_what_makes_two_of_them_the_same() -> None:

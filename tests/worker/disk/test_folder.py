@@ -92,7 +92,15 @@ def test_another_format_is_left_alone(data: bytes, detail: str, tmp_path: Path) 
 
 def test_one_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     folder = tmp_path / "data"
-    words = f"from pathlib import Path\nfrom chunkstore.worker.disk.folder import ChunkFolder\nChunkFolder(Path({str(folder)!r}))\nprint(flush=True)\ninput()"
+    words = "\n".join(
+        (
+            "from pathlib import Path",
+            "from chunkstore.worker.disk.folder import ChunkFolder",
+            f"ChunkFolder(Path({str(folder)!r}))",
+            "print(flush=True)",
+            "input()",
+        )
+    )
     with subprocess.Popen(
         [sys.executable, "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
