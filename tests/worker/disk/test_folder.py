@@ -264,7 +264,7 @@ def test_a_chunk_that_was_not_published_is_published_by_the_next_try(
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         plain(this)
 
-    files._meet = meet  # type: ignore[method-assign]
+    files._meet = meet  # type: ignore[method-assign,assignment]
     try:
         folder.publish(named(1), DESCRIPTOR)
     except OSError:
