@@ -17,7 +17,7 @@ __all__ = ["worker"]
 @click.group(invoke_without_command=True, short_help="Keep assigned data chunks, and serve them.")
 @settings_options("worker")
 @click.pass_context
-def worker(context: click.Context, config_file: str | None, **flags: object) -> None:
+def worker(context: click.Context, /, config_file: str | None, **flags: object) -> None:
     """Download the chunks that are assigned to --data, and serve them, until SIGTERM or SIGINT.
 
     Which ones, --assignment says, a file that is watched or a URL that is asked for; or whoever

@@ -151,6 +151,14 @@ class Storage:
         """What is wrong with the next answers for a path, one after the other."""
         self._troubles[path] += faults
 
+    def content(self, path: str) -> Content:
+        """What a file has now."""
+        return self._files[path]
+
+    def heal(self) -> None:
+        """Nothing is wrong with the next answers."""
+        self._troubles.clear()
+
     def sent_bytes(self, path: str) -> int:
         """Of all bodies of a path so far."""
         return sum(one.sent_bytes for one in self.asked if one.path == path)
@@ -233,8 +241,10 @@ class Storage:
         else:
             fields.append(("Content-Length", str(stop - start)))
         cut_at = stop
-        if fault in (Fault.CUT, Fault.STALL, Fault.SHORT, Fault.ENDLESS) and stop > start:
+        if fault in (Fault.CUT, Fault.STALL, Fault.SHORT) and stop > start:
             cut_at = self._random.randrange(start, stop)
+        elif fault is Fault.ENDLESS:
+            cut_at = self._random.choice((stop, self._random.randint(start, stop)))
         await connection.begin(206 if is_part else 200, fields)
         for piece in content.pieces(start, cut_at):
             if fault is Fault.SLOW:
@@ -282,6 +292,7 @@ class _Connection:
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.stream = stream
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEAD_BYTES)
+        self._is_endless = False
 
     async def request(self) -> tuple[str, tuple[int, int]] | None:
         """The path of the next one, and the range of bytes that it asks for."""
@@ -314,11 +325,19 @@ class _Connection:
 
     async def begin(self, status: int, fields: list[tuple[str, str]]) -> None:
         """An answer's head."""
-        await self._send(h11.Response(status_code=status, headers=fields))
+        data = self._http.send(h11.Response(status_code=status, headers=fields))
+        self._is_endless = ("Connection", "close") in fields
+        if self._is_endless:  # h11 would have it in chunks
+            lines = [f"HTTP/1.1 {status} ", *(f"{name}: {value}" for name, value in fields)]
+            data = "\r\n".join([*lines, "", ""]).encode("ascii")
+        await self.stream.send_all(data)
 
     async def body(self, piece: bytes) -> None:
         """Some of its body."""
-        await self._send(h11.Data(data=piece))
+        if self._is_endless:
+            await self.stream.send_all(piece)
+        else:
+            await self._send(h11.Data(data=piece))
 
     async def end(self) -> None:
         """The end of it."""

@@ -17,6 +17,7 @@ reference.py   a chunk in somebody's hand
 manager.py     the chunks of one folder, as callers see them
 shell.py       what is done about what the core decided
 keeper.py      what is noted on disk behind the calls
+leftovers.py   what the last life left: counted, and taken away
 thread.py      the same for callers without Trio
 assignment.py  which chunks it is to have, as a file or a URL says
 strict.py      JSON as it is meant; pure

@@ -206,9 +206,9 @@ def parse_assignment(data: bytes) -> list[DataChunk]:
         try:
             chunk = parse_chunk(row)
         except ValueError as error:
-            raise ValueError(f"chunks[{index}].{error}") from None
+            raise ValueError(f"chunks[{index}]: {error}") from None
         if chunk.id in chunks:
-            raise ValueError(f"chunks[{index}].id: {chunk.id.hex()} is there twice")
+            raise ValueError(f"chunks[{index}]: id: {chunk.id.hex()} is there twice")
         chunks[chunk.id] = chunk
     return list(chunks.values())
 

@@ -18,6 +18,7 @@ __all__ = [
     "FileFacts",
     "chunk_members",
     "encode_chunk",
+    "load_members",
     "parse_chunk",
     "parse_descriptor",
 ]
@@ -112,13 +113,34 @@ def parse_chunk(members: object) -> DataChunk:
     )
 
 
+def load_members(data: bytes) -> Any:  # noqa: ANN401 - JSON is anything
+    """JSON from outside.
+
+    Raises:
+        ValueError: it is none, has a member twice, or is nested too deep.
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_members)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice[:80]!r}: it is there twice")
+    return members
+
+
 def parse_descriptor(data: bytes) -> Descriptor:
     """A chunk that is whole, as it was written.
 
     Raises:
         ValueError: it wasn't written so; says what is wrong.
     """
-    members = json.loads(data)
+    members = load_members(data)
     chunk = parse_chunk(members)
     stored = members.get("stored")
     if not isinstance(stored, dict) or set(stored) != set(chunk.records):
@@ -168,9 +190,11 @@ def _record(name: str, found: object) -> FileRecord | str:
 
 def _hex(found: object, where: str) -> bytes:
     try:
-        return bytes.fromhex(found) if isinstance(found, str) else b""
+        if isinstance(found, str) and (not found or found.isalnum()):  # it would skip spaces
+            return bytes.fromhex(found)
     except ValueError:
-        raise ValueError(f"{where}: expected hex digits, got {str(found)[:80]!r}") from None
+        pass
+    raise ValueError(f"{where}: expected hex digits, got {str(found)[:80]!r}")
 
 
 def _range(found: object) -> range:

@@ -98,9 +98,10 @@ class ChunkRef:
 
     def __del__(self) -> None:
         if self.is_open:
+            text = f"{self!r} was never closed"
             self.is_open = False
             self._holder.leaked(self.generation)
-            warnings.warn(f"{self!r} was never closed", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(text, ResourceWarning, source=self, stacklevel=2)
 
     def __repr__(self) -> str:
         state = "" if self.is_open else ", closed"

@@ -102,7 +102,7 @@ def _checked_file(name: str, given: object) -> FileRecord:
     if (problem := _url_problem(record.url)) is not None:
         raise ValueError(f"files[{name!r}].url: {problem}")
     size: object = record.size_bytes
-    if size is not None and not (isinstance(size, int) and 0 <= size < 2**63):
+    if size is not None and not (type(size) is int and 0 <= size < 2**63):
         raise ValueError(f"files[{name!r}].size_bytes: expected 0 or more, got {size!r}")
     digest: object = record.sha256
     if digest is not None and not (isinstance(digest, bytes) and len(digest) == SHA256_BYTES):

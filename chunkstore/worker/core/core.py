@@ -10,8 +10,9 @@ tell it to do.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 
 from chunkstore.worker.core.chunk import DataChunk
 from chunkstore.worker.core.generation import ChunkInfo, Found, Generation
@@ -29,11 +30,15 @@ class Core:
         ready: what a start found whole; all of it is wanted until somebody says otherwise.
         partial: what it found on its way; kept for whoever asks for the same again.
         next_number: above all numbers on disk.
+
+    Attributes:
+        hold_count: references, to all chunks.
     """
 
     def __init__(
         self, ready: Iterable[Found] = (), partial: Iterable[Found] = (), next_number: int = 1
     ) -> None:
+        self.hold_count = 0
         self._next_number = next_number
         self._generations: dict[bytes, list[Generation]] = {}
         self._current: dict[bytes, Generation] = {}
@@ -47,19 +52,22 @@ class Core:
         # Looked for often, and few.
         self._by_state: dict[State, dict[int, Generation]] = {State.BACKOFF: {}, State.WAITING: {}}
         self._moving: set[int] = set()
+        self._others: dict[int, Generation] = {}  # that aren't READY
+        self._counts = Counter[State]()
         self._adopt(ready)
 
     def _adopt(self, ready: Iterable[Found]) -> None:
         by_dataset: dict[bytes, list[tuple[int, int, int, Generation]]] = {}
-        for found in ready:
-            generation = Generation(found.dataset_id, found.name, None)
-            generation.state = State.READY
-            name = found.name
-            self._generations[name.id] = [generation]
-            self._current[name.id] = generation
-            self._listed[name.id] = generation.info
-            rows = by_dataset.setdefault(found.dataset_id, [])
-            rows.append((name.start, name.stop, name.number, generation))
+        for dataset_id, name in ready:
+            generation = Generation(dataset_id, name, None, State.READY)
+            start, stop, chunk_id, number, _ = name
+            self._generations[chunk_id] = [generation]
+            self._current[chunk_id] = generation
+            self._listed[chunk_id] = ChunkInfo(chunk_id, dataset_id, range(start, stop))
+            if dataset_id not in by_dataset:
+                by_dataset[dataset_id] = []
+            by_dataset[dataset_id].append((start, stop, number, generation))
+        self._counts[State.READY] = len(self._current)
         for dataset_id, rows in by_dataset.items():
             index = self._index[dataset_id] = BlockIndex()
             index.fill(rows)
@@ -76,6 +84,9 @@ class Core:
             is_asked_again: one that failed is tried again at once; else only if its URLs differ.
         Cost: 20 us.
         """
+        partial = self._partial.get(chunk.id)
+        if partial is not None and partial.name.identity != chunk.identity:
+            self._discarded.append(self._partial.pop(chunk.id))
         current = self._current.get(chunk.id)
         if current is not None and current.name.identity == chunk.identity:
             self._want_same(current, chunk, is_asked_again)
@@ -106,17 +117,18 @@ class Core:
     def _made(self, chunk: DataChunk) -> Generation:
         """A new one, which goes on with what a start found of the same."""
         partial = self._partial.pop(chunk.id, None)
-        if partial is not None and partial.name.identity == chunk.identity:
+        if partial is not None:
             number = partial.name.number
         else:
             number = self._next_number
             self._next_number += 1
-            self._discarded += [partial] if partial else []
         blocks = chunk.block_range
         name = ChunkName(blocks.start, blocks.stop, chunk.id, number, chunk.identity)
         generation = Generation(chunk.dataset_id, name, chunk)
         self._generations.setdefault(chunk.id, []).append(generation)
         self._moving.add(number)
+        self._others[number] = generation
+        self._counts[State.QUEUED] += 1
         self._enqueue(generation)
         return generation
 
@@ -159,6 +171,7 @@ class Core:
         generation = None if index is None else index.find(block)
         if generation is not None:
             generation.hold_count += 1
+            self.hold_count += 1
         return generation
 
     def current(self, chunk_id: bytes) -> Generation | None:
@@ -169,11 +182,13 @@ class Core:
         """One more reference to what is held already, or ready."""
         assert generation.hold_count or generation.state is State.READY
         generation.hold_count += 1
+        self.hold_count += 1
 
     def release(self, generation: Generation) -> bool:
         """One reference fewer; whether there is something to be done about it."""
         assert generation.hold_count, "every hold is given back once"
         generation.hold_count -= 1
+        self.hold_count -= 1
         is_due = not generation.hold_count and generation.state is State.DOOMED
         if is_due:
             self._touch(generation)
@@ -185,6 +200,16 @@ class Core:
     def has_queued(self) -> bool:
         """There may be a download to begin."""
         return bool(self._turns)
+
+    @property
+    def has_waiting(self) -> bool:
+        """Some wait for room."""
+        return bool(self._by_state[State.WAITING])
+
+    @property
+    def has_discarded(self) -> bool:
+        """There is something for `discarded` to give."""
+        return bool(self._discarded)
 
     @property
     def is_resting(self) -> bool:
@@ -203,6 +228,12 @@ class Core:
         touched, self._touched = list(self._touched.values()), {}
         return touched
 
+    def is_kept(self, found: Found) -> bool:
+        """A partial one from the start still lies there; perhaps it is gone on with."""
+        others = self._generations.get(found.name.id, ())
+        is_taken = any(one.name.number == found.name.number for one in others)
+        return is_taken or self._partial.get(found.name.id) is found
+
     def discarded(self) -> list[Found]:
         """Partial ones from before the start that nobody will ask for: to be removed."""
         discarded, self._discarded = self._discarded, []
@@ -217,24 +248,37 @@ class Core:
         for _ in range(len(self._turns)):
             dataset_id = self._turns[0]
             self._turns.rotate(-1)
-            for generation in list(self._queues[dataset_id].values()):
-                if self._is_busy(generation):
-                    continue
-                if has_room(generation):
-                    self.apply(generation, Event.STARTED)
-                    return generation
+            found, full = self._first_with_room(dataset_id, has_room)
+            for generation in full:
                 self.apply(generation, Event.NO_SPACE)
+            if found is not None:
+                self.apply(found, Event.STARTED)
+                return found
         return None
+
+    def _first_with_room(
+        self, dataset_id: bytes, has_room: Callable[[Generation], bool]
+    ) -> tuple[Generation | None, list[Generation]]:
+        """The first that may begin, and those before it that have no room."""
+        full: list[Generation] = []
+        for generation in self._queues[dataset_id].values():
+            if self._is_busy(generation):
+                continue
+            if has_room(generation):
+                return generation, full
+            full.append(generation)
+        return None, full
 
     def _is_busy(self, generation: Generation) -> bool:
         """Another generation of the chunk has a task yet."""
         others = self._generations[generation.id]
         return any(one.state in ACTIVE for one in others if one is not generation)
 
-    def freed(self) -> None:
-        """There is more room than there was: what waits for it may try."""
+    def freed(self, has_room: Callable[[Generation], bool]) -> None:
+        """There may be more room than there was: of those that wait, have these queue."""
         for generation in list(self._by_state[State.WAITING].values()):
-            self.apply(generation, Event.SPACE)
+            if has_room(generation):
+                self.apply(generation, Event.SPACE)
 
     def due(self, now_s: float) -> float | None:
         """Have those tried again whose time has come; when the next one's does."""
@@ -264,6 +308,14 @@ class Core:
         """All that are anything yet. Cost: O(n); not while the core is changed."""
         return (one for some in list(self._generations.values()) for one in list(some))
 
+    def counts(self) -> dict[State, int]:
+        """How many are in each state."""
+        return {state: count for state, count in self._counts.items() if count}
+
+    def others(self, limit: int) -> list[Generation]:
+        """Those that aren't READY, the oldest first."""
+        return list(islice(self._others.values(), limit))
+
     def apply(self, generation: Generation, event: Event) -> None:
         """Have something happen to a generation, as the table says.
 
@@ -274,6 +326,12 @@ class Core:
         after = generation.state = TRANSITIONS[before, event]
         number = generation.name.number
         (self._moving.add if after in MOVING else self._moving.discard)(number)
+        self._counts[before] -= 1
+        self._counts[after] += after is not State.GONE
+        if after in (State.READY, State.GONE):
+            self._others.pop(number, None)
+        else:
+            self._others[number] = generation
         if before in self._by_state:
             del self._by_state[before][number]
         if after in self._by_state:

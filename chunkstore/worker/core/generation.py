@@ -49,6 +49,7 @@ class Generation:
         error: why it failed last, a sentence; "" if it didn't.
         failure_count: in a row.
         due_s: when the next try is, in BACKOFF.
+        needed_bytes: of all its files, as servers said; 0: they said nothing yet.
     """
 
     __slots__ = (
@@ -60,15 +61,22 @@ class Generation:
         "hold_count",
         "is_damaged",
         "name",
+        "needed_bytes",
         "state",
     )
 
-    def __init__(self, dataset_id: bytes, name: ChunkName, chunk: DataChunk | None) -> None:
+    def __init__(
+        self,
+        dataset_id: bytes,
+        name: ChunkName,
+        chunk: DataChunk | None,
+        state: State = State.QUEUED,
+    ) -> None:
         self.dataset_id = dataset_id
         self.name = name
         self.chunk = chunk
-        self.state = State.QUEUED
-        self.hold_count = self.failure_count = 0
+        self.state = state
+        self.hold_count = self.failure_count = self.needed_bytes = 0
         self.is_damaged = False
         self.error = ""
         self.due_s = 0.0

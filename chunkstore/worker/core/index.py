@@ -39,9 +39,13 @@ class BlockIndex(Generic[T]):
 
     def fill(self, ranges: Iterable[tuple[int, int, int, T]]) -> None:
         """Add many. Cost: O(n log n)."""
+        classes, values = self._classes, self._values
         for start, stop, number, value in ranges:
-            self._classes.setdefault((stop - start).bit_length(), []).append((start, -number, stop))
-            self._values[number] = value
+            size_class = (stop - start).bit_length()
+            if size_class not in classes:
+                classes[size_class] = []
+            classes[size_class].append((start, -number, stop))
+            values[number] = value
         for rows in self._classes.values():
             rows.sort()
 

@@ -35,7 +35,7 @@ DESCRIPTOR = ".chunk.json"
 DOOMED = ".doomed"
 NAME_BYTES = 200
 """Of a file: what a file system takes is 255, and a partial one has a suffix."""
-_CHUNK = re.compile(r"(\d{19})-(\d{19})-([0-9a-f]{64})\.(\d{12})-([0-9a-f]{16})", re.ASCII)
+_CHUNK = re.compile(r"\d{19}-\d{19}-[0-9a-f]{64}\.\d{12}-[0-9a-f]{16}", re.ASCII)
 
 
 class ChunkName(NamedTuple):
@@ -62,11 +62,11 @@ class ChunkName(NamedTuple):
 
 def parse_chunk_name(name: str) -> ChunkName | None:
     """What the name of a folder says; None: it isn't one of a chunk. Cost: 2 us."""
-    match = _CHUNK.fullmatch(name)
-    if match is None:
+    if _CHUNK.fullmatch(name) is None:
         return None
-    start, stop, id_hex, number, identity = match.groups()
-    return ChunkName(int(start), int(stop), bytes.fromhex(id_hex), int(number), identity)
+    # Where each part lies is known by then: a third faster than five groups.
+    id_bytes = bytes.fromhex(name[40:104])
+    return ChunkName(int(name[:19]), int(name[20:39]), id_bytes, int(name[105:117]), name[118:])
 
 
 _WANTED = re.compile(r"([0-9a-f]{64})-([0-9a-f]{16})", re.ASCII)

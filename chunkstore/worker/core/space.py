@@ -19,11 +19,13 @@ class Space:
 
     Attributes:
         stored_bytes: of those that are whole, or on their way out.
+        claimed_bytes: of downloads under way, and of what lies there of others.
         is_full: the disk said that it is; nothing new begins until something has gone.
     """
 
     __slots__ = (
         "_claims",
+        "claimed_bytes",
         "_open_bytes",
         "_quota_bytes",
         "_reserve_bytes",
@@ -38,18 +40,17 @@ class Space:
         self._claims: dict[int, tuple[int, int]] = {}  # needed, and written of it
         self._stored: dict[int, int] = {}
         self._open_bytes = 0
-        self.stored_bytes = 0
+        self.stored_bytes = self.claimed_bytes = 0
         self.is_full = False
-
-    @property
-    def claimed_bytes(self) -> int:
-        """Of downloads under way, and of what lies there of others."""
-        return sum(needed for needed, _ in self._claims.values())
 
     @property
     def used_bytes(self) -> int:
         """What counts against the quota."""
         return self.stored_bytes + self.claimed_bytes
+
+    def has_claim(self, number: int) -> bool:
+        """It is on its way, or some of it was found so."""
+        return number in self._claims
 
     def written_bytes(self, number: int) -> int:
         """What a download has on the disk so far."""
@@ -101,8 +102,10 @@ class Space:
     def _set(self, number: int, needed: int, written: int, had: int) -> None:
         _, was_written = self._claims.get(number, (0, 0))
         self._open_bytes += (needed - written) - (had - was_written)
+        self.claimed_bytes += needed - had
         self._claims[number] = needed, written
 
     def _drop_claim(self, number: int) -> None:
         needed, written = self._claims.pop(number, (0, 0))
         self._open_bytes -= needed - written
+        self.claimed_bytes -= needed

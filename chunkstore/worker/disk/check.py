@@ -109,16 +109,16 @@ def clear(folder: ChunkFolder) -> Cleared:
     found = folder.scan()
     partial = found.partial + found.discarded
     incoming = [folder.path / INCOMING / str(one.name) for one in partial]
-    trash = [folder.path / TRASH / name for name in found.trash]
+    trash = [folder.path / TRASH / str(one.name) for one in found.trash]
     doomed = [folder.ready(one.dataset_id, one.name) for one in found.doomed]
     size_bytes = sum(map(_size, incoming + trash + doomed))
     folder.forget_wanted(found.wanted)
     for one in partial:
         folder.remove_incoming(one.name)
     for one in found.doomed:
-        folder.remove_ready(one.dataset_id, one.name)
-    for name in found.trash:
-        folder.remove_trash(name)
+        folder.remove(one.dataset_id, one.name)
+    for one in found.trash:
+        folder.remove_trash(one.name)
     for path in found.strays:
         folder.remove_stray(path)
     counts = len(found.doomed), len(partial), len(found.trash)

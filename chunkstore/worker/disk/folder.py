@@ -3,6 +3,7 @@
 ::
 
     wanted   file, sync; folder                      asked for: what comes of it is worth keeping
+    incoming folder, and the one above               it is worth keeping only with its name
     publish  each file, sync; descriptor, sync; folder; rename into ready; both folders
     doom     mark, ready's folder                    it goes, once nobody holds it
     remove   rename into trash; both folders; its files; its folder; the mark
@@ -22,6 +23,7 @@ from pathlib import Path
 from chunkstore.errors import DataDirError
 from chunkstore.folders import LOCK_NAME, make_folder, take_lock
 from chunkstore.worker.core.chunk import DataChunk
+from chunkstore.worker.core.generation import Found
 from chunkstore.worker.core.names import DESCRIPTOR, DOOMED, ChunkName, wanted_name
 from chunkstore.worker.descriptor import (
     DESCRIPTOR_BYTES,
@@ -36,6 +38,7 @@ __all__ = ["ChunkFolder"]
 
 FORMAT = 1
 _FORMAT_NAME = "chunkstore-worker.json"
+_FORMAT_PART = "chunkstore-worker.part"
 _OURS = (READY, INCOMING, TRASH, WANTED)
 
 
@@ -53,6 +56,7 @@ class ChunkFolder:
     def __init__(self, folder: Path, files: ChunkFiles | None = None) -> None:
         self.path = folder
         self._files = files or ChunkFiles()
+        self._datasets: set[bytes] = set()  # whose folder's name is durable
         try:
             make_folder(folder)
             self._check_format()
@@ -72,8 +76,11 @@ class ChunkFolder:
             os.close(lock)
 
     def scan(self) -> Scan:
-        """What lies there; once, before anything is changed."""
-        return scan(self.path)
+        """What lies there; once, before anything is changed. Raises: DataDirError."""
+        try:
+            return scan(self.path)
+        except OSError as error:
+            raise DataDirError(self.path, error.strerror or str(error)) from error
 
     def free_bytes(self) -> int:
         """How much more may be written."""
@@ -95,20 +102,23 @@ class ChunkFolder:
         self._files.sync_folder(folder)
 
     def forget_wanted(self, chunks: Iterable[tuple[bytes, str]]) -> None:
-        """They are there, or not wanted any more; what a crash brings back does no harm.
+        """They are there, or not wanted any more; durable when it returns.
 
         Args:
             chunks: id and identity of each.
         """
+        folder = self.path / WANTED
         for chunk_id, identity in chunks:
             with suppress(FileNotFoundError):
-                self._files.unlink(self.path / WANTED / wanted_name(chunk_id, identity))
+                self._files.unlink(folder / wanted_name(chunk_id, identity))
+        self._files.sync_folder(folder)
 
     def incoming(self, name: ChunkName) -> Path:
-        """Where the files of a chunk are put together; made if it isn't there."""
+        """Where the files of a chunk are put together; made, durably, if it isn't there."""
         folder = self.path / INCOMING / str(name)
         with suppress(FileExistsError):
             self._files.make_folder(folder)
+        self._files.sync_folder(folder.parent)
         return folder
 
     def publish(self, name: ChunkName, descriptor: Descriptor) -> Path:
@@ -120,19 +130,26 @@ class ChunkFolder:
             OSError: it isn't, or may be after a crash.
         """
         files, source = self._files, self.path / INCOMING / str(name)
-        folder = self._dataset(descriptor.chunk.dataset_id)
+        dataset_id = descriptor.chunk.dataset_id
+        folder = self._dataset(dataset_id)
+        target = folder / str(name)
         with suppress(FileNotFoundError):
             files.unlink(source / DESCRIPTOR)  # of a try that failed behind it
         files.write_all(source / DESCRIPTOR, descriptor.encode())
         files.sync_folder(source)
-        if not folder.exists():
+        if dataset_id not in self._datasets:
             with suppress(FileExistsError):
                 files.make_folder(folder)
             files.sync_folder(folder.parent)
-        files.rename(source, folder / str(name))
-        files.sync_folder(folder)
-        files.sync_folder(source.parent)
-        return folder / str(name)
+            self._datasets.add(dataset_id)
+        files.rename(source, target)
+        try:
+            files.sync_folder(folder)
+            files.sync_folder(source.parent)
+        except OSError:
+            files.rename(target, source)  # it has failed: the next try finds all of it there
+            raise
+        return target
 
     def ready(self, dataset_id: bytes, name: ChunkName) -> Path:
         """The folder of a whole chunk."""
@@ -153,7 +170,7 @@ class ChunkFolder:
         return descriptor
 
     def checked_size(self, dataset_id: bytes, name: ChunkName) -> int | None:
-        """The bytes of a whole chunk; None: a file, or what it says of them, isn't what it was.
+        """The bytes of a whole chunk; None: a file, or what is said of it, isn't what it was.
 
         Sizes alone are looked at, not what is in the files. Cost: 100 us.
         """
@@ -166,6 +183,19 @@ class ChunkFolder:
         except (OSError, ValueError):
             return None
         return descriptor.size_bytes
+
+    def size_of(self, one: Found, room: str) -> int:
+        """The bytes of the files of what lies in one of the rooms; 0 if nothing does.
+
+        Args:
+            room: READY, INCOMING or TRASH.
+        """
+        size_bytes = 0
+        with suppress(OSError), os.scandir(self._where(one, room)) as entries:
+            for entry in entries:
+                if entry.name != DESCRIPTOR and not entry.name.endswith(".state"):
+                    size_bytes += entry.stat(follow_symlinks=False).st_size
+        return size_bytes
 
     # --- and out -------------------------------------------------------------------------------
 
@@ -183,8 +213,8 @@ class ChunkFolder:
             self._files.unlink(folder / (str(name) + DOOMED))
         self._files.sync_folder(folder)
 
-    def remove_ready(self, dataset_id: bytes, name: ChunkName) -> None:
-        """Nothing of a whole chunk is left, and nobody holds it.
+    def remove(self, dataset_id: bytes, name: ChunkName) -> None:
+        """Nothing of a generation is left, wherever it was, and nobody holds it.
 
         Raises:
             OSError: some of it may be; the same call again goes on.
@@ -192,19 +222,21 @@ class ChunkFolder:
         folder, text = self._dataset(dataset_id), str(name)
         with suppress(FileNotFoundError):
             self._files.rename(folder / text, self.path / TRASH / text)
+        with suppress(FileNotFoundError):
             self._files.sync_folder(folder)
             self._files.sync_folder(self.path / TRASH)
-        self.remove_trash(text)
+        self._remove_tree(self.path / TRASH / text)
+        self._remove_tree(self.path / INCOMING / text)
         with suppress(FileNotFoundError):
             self._files.unlink(folder / (text + DOOMED))
 
     def remove_incoming(self, name: ChunkName) -> None:
-        """Nothing is left of what came of a chunk. Raises: as `remove_ready`."""
+        """Nothing is left of what came of a chunk. Raises: as `remove`."""
         self._remove_tree(self.path / INCOMING / str(name))
 
-    def remove_trash(self, name: str) -> None:
-        """Nothing is left of what was thrown away. Raises: as `remove_ready`."""
-        self._remove_tree(self.path / TRASH / name)
+    def remove_trash(self, name: ChunkName) -> None:
+        """Nothing is left of what was thrown away. Raises: as `remove`."""
+        self._remove_tree(self.path / TRASH / str(name))
 
     def remove_stray(self, path: Path) -> None:
         """A mark whose chunk has gone."""
@@ -216,13 +248,20 @@ class ChunkFolder:
     def _dataset(self, dataset_id: bytes) -> Path:
         return self.path / READY / dataset_id.hex()
 
+    def _where(self, one: Found, room: str) -> Path:
+        above = self._dataset(one.dataset_id) if room == READY else self.path / room
+        return above / str(one.name)
+
     def _remove_tree(self, folder: Path) -> None:
         try:
             names = self._files.names(folder)
         except FileNotFoundError:
             return
         for name in names:
-            self._files.unlink(folder / name)
+            try:
+                self._files.unlink(folder / name)
+            except IsADirectoryError:  # somebody's who read it
+                self._remove_tree(folder / name)
         self._files.remove_folder(folder)
 
     def _check_format(self) -> None:
@@ -230,12 +269,13 @@ class ChunkFolder:
         try:
             members = json.loads(self._files.read_all(self.path / _FORMAT_NAME, 4096))
         except FileNotFoundError:
-            strangers = sorted(set(os.listdir(self.path)) - {*_OURS, LOCK_NAME, "lost+found"})
+            ours = {*_OURS, LOCK_NAME, _FORMAT_PART, "lost+found"}
+            strangers = sorted(set(os.listdir(self.path)) - ours)
             if strangers:
                 detail = f"not empty, and no folder of chunks: it has {strangers[0]!r}"
                 raise DataDirError(self.path, detail) from None
             return
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise DataDirError(self.path, f"{_FORMAT_NAME} is damaged") from error
         version = members.get("format") if isinstance(members, dict) else None
         if version != FORMAT:
@@ -249,7 +289,7 @@ class ChunkFolder:
                 (self.path / name).mkdir(mode=0o700)
         path = self.path / _FORMAT_NAME
         if not path.exists():
-            part = path.with_suffix(".part")
+            part = self.path / _FORMAT_PART
             part.unlink(missing_ok=True)
             self._files.write_all(part, json.dumps({"format": FORMAT}).encode("ascii") + b"\n")
             part.rename(path)

@@ -27,22 +27,27 @@ class Scan:
         partial: on their way when the last life ended, and asked for then.
         doomed: whole, and to be removed.
         discarded: on their way, and not asked for any more.
-        trash: names of what is to go.
+        trash: what is to go.
         wanted: id and identity of what was asked for and wasn't there.
         strays: marks of doom whose chunk is gone.
         strangers: paths of what isn't ours; some of them.
-        next_number: above all numbers.
+        numbers: all of them.
     """
 
     ready: list[Found] = field(default_factory=list)
     partial: list[Found] = field(default_factory=list)
     doomed: list[Found] = field(default_factory=list)
     discarded: list[Found] = field(default_factory=list)
-    trash: list[str] = field(default_factory=list)
+    trash: list[Found] = field(default_factory=list)
     wanted: set[tuple[bytes, str]] = field(default_factory=set)
     strays: list[Path] = field(default_factory=list)
     strangers: list[str] = field(default_factory=list)
-    next_number: int = 1
+    numbers: set[int] = field(default_factory=set)
+
+    @property
+    def next_number(self) -> int:
+        """Above all numbers."""
+        return max(self.numbers, default=0) + 1
 
 
 def scan(folder: Path) -> Scan:
@@ -65,42 +70,48 @@ def scan(folder: Path) -> Scan:
             _note(found, Path(entry.path))
     for entry in _folders(found, folder / INCOMING):
         chunk = parse_chunk_name(entry.name)
-        if chunk is None:
+        if chunk is None or not _is_new(found, chunk):
             _note(found, Path(entry.path))
             continue
-        _count(found, chunk)
         is_wanted = (chunk.id, chunk.identity) in found.wanted
         (found.partial if is_wanted else found.discarded).append(Found(b"", chunk))
     for entry in _folders(found, folder / TRASH):
         chunk = parse_chunk_name(entry.name)
-        if chunk is None:
+        if chunk is None or not _is_new(found, chunk):
             _note(found, Path(entry.path))
         else:
-            _count(found, chunk)
-            found.trash.append(entry.name)
+            found.trash.append(Found(b"", chunk))
     _keep_newest(found)
     return found
 
 
 def _scan_dataset(found: Scan, folder: Path, dataset_id: bytes) -> None:
-    names = set(os.listdir(folder))
+    names = os.listdir(folder)
+    marks = {name for name in names if name.endswith(DOOMED)}
     for name in names:
-        bare = name.removesuffix(DOOMED)
-        chunk = parse_chunk_name(bare)
-        if chunk is None:
+        if name in marks:
+            continue
+        chunk = parse_chunk_name(name)
+        if chunk is None or not _is_new(found, chunk):
             _note(found, folder / name)
-        elif bare is not name:
-            if bare not in names:
-                found.strays.append(folder / name)
+        elif marks and name + DOOMED in marks:
+            found.doomed.append(Found(dataset_id, chunk))
         else:
-            _count(found, chunk)
-            rows = found.doomed if name + DOOMED in names else found.ready
-            rows.append(Found(dataset_id, chunk))
+            found.ready.append(Found(dataset_id, chunk))
+    present = set(names) if marks else set()
+    for mark in marks:
+        marked = mark.removesuffix(DOOMED)
+        if parse_chunk_name(marked) is None:
+            _note(found, folder / mark)
+        elif marked not in present:
+            found.strays.append(folder / mark)
 
 
 def _keep_newest(found: Scan) -> None:
     """Of several generations of a chunk, or several partial ones, the last that was made counts."""
     for rows, rest in (found.ready, found.doomed), (found.partial, found.discarded):
+        if len({one.name.id for one in rows}) == len(rows):
+            continue
         newest: dict[bytes, Found] = {}
         for one in sorted(rows, key=lambda one: one.name.number):
             if one.name.id in newest:
@@ -109,8 +120,12 @@ def _keep_newest(found: Scan) -> None:
         rows[:] = newest.values()
 
 
-def _count(found: Scan, chunk: ChunkName) -> None:
-    found.next_number = max(found.next_number, chunk.number + 1)
+def _is_new(found: Scan, chunk: ChunkName) -> bool:
+    """Count a number in, unless another has it: then it was copied here from another folder."""
+    if chunk.number in found.numbers:
+        return False
+    found.numbers.add(chunk.number)
+    return True
 
 
 def _folders(found: Scan, folder: Path) -> Iterator[os.DirEntry[str]]:

@@ -56,8 +56,8 @@ class Reporter:
             found.append(f"the assignment is not in force: {self._assignment.error}")
         if status.is_full:
             found.append("the disk is full: downloads wait")
-        if status.note_error:
-            found.append(f"what is wanted can't be noted: {status.note_error}")
+        if status.notes_error:
+            found.append(f"what is wanted can't be noted: {status.notes_error}")
         if failed := status.counts.get(State.FAILED):
             found.append(f"chunks that can't be had, and aren't tried again: {failed}")
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import suppress
 
 import trio
 
@@ -12,12 +13,18 @@ from chunkstore.errors import FetchError
 
 __all__ = ["dial_public", "is_public"]
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+"""Leads to the IPv4 address in its last 32 bits (RFC 6052)."""
+
 
 def is_public(address: str) -> bool:
     """Whether an address is one of the internet's: not of loopback, a private network, a link."""
     found = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
+    if isinstance(found, ipaddress.IPv6Address):
+        inner = found.ipv4_mapped or found.sixtofour
+        if found in _NAT64:
+            inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
+        found = inner or found
     return found.is_global and not found.is_multicast
 
 
@@ -37,4 +44,7 @@ async def dial_public(url: Url) -> trio.abc.Stream:
     for address in addresses:
         if not is_public(address):
             raise FetchError(f"{url.host} has the address {address}, which is not a public one")
-    return await dial(url, address=addresses[0])
+    for address in addresses[:-1]:
+        with suppress(OSError):  # the next one may answer
+            return await dial(url, address=address)
+    return await dial(url, address=addresses[-1])

@@ -65,7 +65,7 @@ class Fetching(trio.abc.AsyncResource):
         folder: Path,
         *,
         wrote: Callable[[int], None],
-        learned: Callable[[int], None],
+        learned: Callable[[int], Awaitable[None]],
     ) -> Mapping[str, FileFacts]:
         """Have all files of a chunk in a folder, whole, right and synced, and nothing else there.
 
@@ -91,9 +91,9 @@ class Fetching(trio.abc.AsyncResource):
             here[name] = offset
             wrote(sum(here.values()))
 
-        def sized(name: str, size_bytes: int) -> None:
+        async def sized(name: str, size_bytes: int) -> None:
             sizes[name] = size_bytes
-            learned(sum(sizes.values()))
+            await learned(sum(sizes.values()))
 
         async def fetch(name: str, record: FileRecord) -> None:
             nonlocal failure

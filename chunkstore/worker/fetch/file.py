@@ -8,6 +8,7 @@ that is known, and the digest, if there is one.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -45,7 +46,7 @@ class FileFetch:
         in_thread: calls what blocks, in a thread.
         chance: gives numbers in [0, 1).
         moved: told of how many bytes are there, whenever that has changed.
-        learned: told how many it will have, once a server has said so.
+        learned: told how many it will have, once a server has said so; may raise what ends it.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class FileFetch:
         chance: Callable[[], float],
         *,
         moved: Callable[[int], None],
-        learned: Callable[[int], None],
+        learned: Callable[[int], Awaitable[None]],
     ) -> None:
         self._path = path
         self._record = record
@@ -70,7 +71,7 @@ class FileFetch:
         self._moved = moved
         self._learned = learned
         self._partial = Partial(files, path)
-        self._failure_count = self._mismatch_count = 0
+        self._failure_count = self._mismatch_count = self._most_bytes = 0
         self._is_counted = False
 
     async def run(self) -> FileFacts:
@@ -82,8 +83,9 @@ class FileFetch:
         Cancellation: what came is saved, to go on from.
         """
         url = parse_url(self._record.url)
-        await self._in_thread(self._partial.open)
         try:
+            await self._in_thread(self._partial.open)
+            self._most_bytes = self._partial.offset
             while True:
                 self._moved(self._partial.offset)
                 try:
@@ -95,13 +97,13 @@ class FileFetch:
         finally:
             with trio.CancelScope(shield=True):  # a sync or two
                 await self._in_thread(self._leave)
+            self._moved(self._partial.offset)
 
     def _leave(self) -> None:
-        """In a thread."""
-        try:
+        """In a thread. What can't be saved is fetched again."""
+        with suppress(OSError):
             self._partial.save()
-        finally:
-            self._partial.close()
+        self._partial.close()
 
     async def _pause(self, error: FetchError) -> None:
         """Wait for the next try, or raise what makes it vain."""
@@ -121,6 +123,7 @@ class FileFetch:
         """Ask until there is an answer that goes on, and take it."""
         resume = Resume(self._partial.offset, self._partial.etag)
         while True:
+            goes_on = bool(resume.fields())
             async with self._sources.get(url, resume.fields()) as answer:
                 step = resume.answered(answer.status, answer.fields)
                 if step is None:
@@ -130,14 +133,14 @@ class FileFetch:
                 if step is Step.REPEAT:
                     await self._in_thread(self._partial.restart)
                     continue
-                if step is Step.RESTART or not resume.offset:
+                if step is Step.RESTART or not goes_on:
                     await self._in_thread(self._partial.restart)
-                self._check_head(answer, resume)
+                await self._check_head(answer, resume)
                 self._partial.begin(resume.etag)
                 await self._take(answer, resume)
                 return
 
-    def _check_head(self, answer: Answer, resume: Resume) -> None:
+    async def _check_head(self, answer: Answer, resume: Resume) -> None:
         """Refuse what can't be the file before it comes.
 
         Raises:
@@ -152,7 +155,7 @@ class FileFetch:
             raise MismatchError(f"{answer.asked}: it has {total} bytes, expected {expected}")
         if total is not None and not self._is_counted:
             self._is_counted = True
-            self._learned(total)
+            await self._learned(total)
 
     async def _take(self, answer: Answer, resume: Resume) -> None:
         """Its body: received here, written and hashed in a thread meanwhile."""
@@ -171,9 +174,16 @@ class FileFetch:
             failure = error
         await self._write(pieces)
         if failure is not None:
+            if self._is_all_without_an_end(answer):
+                return
             raise failure
         if not resume.ended():
             raise CutError(f"{answer.asked}: the answer was a part of the file, not its end")
+
+    def _is_all_without_an_end(self, answer: Answer) -> bool:
+        """It ended with the connection, which tells nothing; but its size was declared."""
+        has_end = answer.length is not None or "transfer-encoding" in answer.fields
+        return not has_end and self._partial.offset == self._record.size_bytes
 
     async def _next(self, answer: Answer) -> bytes:
         if answer.length is not None:
@@ -184,8 +194,9 @@ class FileFetch:
     async def _write(self, pieces: list[bytes]) -> list[bytes]:
         """Write them; a new list for the next ones."""
         if pieces:
-            self._failure_count = 0  # something has moved on
             await self._in_thread(partial(self._partial.write, pieces))
+            if self._partial.offset > self._most_bytes:  # further than ever: it will come to an end
+                self._most_bytes, self._failure_count = self._partial.offset, 0
             self._moved(self._partial.offset)
             expected = self._record.size_bytes
             if expected is not None and self._partial.offset > expected:

@@ -25,6 +25,7 @@ SAVE_BYTES = 16 * 2**20
 READ_BYTES = 2**20
 _RECORD_BYTES = 512
 _ETAG_CHARS = 256
+"""As JSON; a longer one is none: nothing is joined."""
 
 
 class _Saved(NamedTuple):
@@ -55,6 +56,7 @@ class Partial:
         self._fd = self._state_fd = -1
         self._turn = 0
         self._saved_offset = 0
+        self._has_name = False  # durably
         self.offset = 0
         self.etag = ""
         self.is_whole = False
@@ -74,6 +76,7 @@ class Partial:
         if self.is_whole:
             self.offset, self.etag = size_bytes, saved.etag if saved else ""
         elif saved is None or saved.offset > size_bytes:
+            self._saved_offset = saved.offset if saved else 0
             self.restart()
             return
         else:
@@ -86,15 +89,19 @@ class Partial:
 
     def begin(self, etag: str) -> None:
         """What comes next is of this version; "" if it says none that is strong."""
-        self.etag = etag if len(etag) <= _ETAG_CHARS else ""
+        fits = etag.isascii() and len(json.dumps(etag)) <= _ETAG_CHARS
+        self.etag = etag if fits else ""
 
     def restart(self) -> None:
         """Forget what is there."""
         if self.is_whole:
             self._files.rename(self._path, self._part)
+            self._files.sync_folder(self._path.parent)  # what has its name is whole
             self.is_whole = False
         self._files.truncate(self._fd, 0)
         self._files.truncate(self._state_fd, 0)
+        if self._saved_offset:  # else what comes next could be taken for what was there
+            self._files.sync(self._state_fd)
         self._digest = hashlib.sha256()
         self.offset = self._saved_offset = 0
         self.etag = ""
@@ -113,6 +120,9 @@ class Partial:
         if not self.etag or self.offset == self._saved_offset:
             return
         self._files.sync(self._fd)
+        if not self._has_name:
+            self._files.sync_folder(self._path.parent)
+            self._has_name = True
         self._turn += 1
         record = _encode(_Saved(self._turn, self.offset, self.etag))
         self._files.write(self._state_fd, [record], self._turn % 2 * _RECORD_BYTES)
@@ -125,7 +135,7 @@ class Partial:
         return self._digest.digest()
 
     def finish(self) -> None:
-        """It is whole: it has its name, and is synced; the name is durable with its folder.
+        """It is whole: it has its name, durably.
 
         Raises:
             OSError: it isn't.
@@ -136,6 +146,7 @@ class Partial:
         self._files.sync(self._fd)
         self._files.rename(self._part, self._path)
         self.is_whole = True
+        self._files.sync_folder(self._path.parent)
 
     def close(self) -> None:
         """Give the descriptors back."""

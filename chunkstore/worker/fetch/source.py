@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from urllib.parse import urljoin
 
 import trio
@@ -15,6 +15,8 @@ from chunkstore.errors import FetchError
 __all__ = ["REDIRECTS_MAX", "Sources"]
 
 REDIRECTS_MAX = 5
+REDIRECT_BYTES = 64 * 1024
+"""Of the body of a redirect, which nobody reads, so much is for keeping the connection."""
 IDLE_MAX = 16
 """Connections that are kept although they carry nothing, of all hosts together."""
 IDLE_S = 15.0
@@ -55,7 +57,8 @@ class Sources(trio.abc.AsyncResource):
                     yield answer
                     return
                 location = answer.fields.get("location", "")
-                await answer.body()
+                with suppress(FetchError):  # then its connection is of no more use
+                    await answer.body(REDIRECT_BYTES)
             finally:
                 await self._put_back(url, client)
             url = _followed(url, location)

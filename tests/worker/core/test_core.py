@@ -160,7 +160,7 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def time_passes(self) -> None:
         assert self.core.due(11.0) is None
-        self.core.freed()
+        self.core.freed(lambda _: True)
 
     @rule()
     def damage(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -23,7 +24,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 async def open_rig(nursery: trio.Nursery, tmp_path: Path) -> OpenRig:
     """Start a worker with other settings than the default."""
 
-    async def start(**changes: object) -> Rig:
+    async def start(**changes: Any) -> Rig:  # noqa: ANN401 - as `Rig.open` has them
         return await Rig.open(nursery, tmp_path / "data", **changes)
 
     return start

@@ -108,7 +108,7 @@ async def test_a_bad_file_keeps_the_last_good_one_and_is_said_once(
     path.write_text(text_of([chunk(1)]).replace(identifier(1).hex(), "77"))
     await trio.sleep(60)
     assert told.sets == [ids(1)]
-    assert "chunks[0].id: expected 32 bytes" in told.assignment.error
+    assert "chunks[0]: id: expected 32 bytes" in told.assignment.error
     assert [line for line in told.notes if "chunks[0]" in line] == told.notes[2:]
     assert "the last good one stays" in told.notes[2]
     assert told.assignment.count == 1
@@ -271,11 +271,11 @@ def test_anything_that_is_changed_is_an_error_or_another_assignment(data: st.Dat
         ("", "expected {"),
         ("[]", "expected {"),
         ('{"chunks": {}}', "expected {"),
-        ('{"chunks": [], "more": 1}', "expected {"),
+        ('{"chunks": [], "more": 1}', "chunks[0]: Expecting value"),
         ('{"chunks": []} x', "expected {"),
-        ('{"chunks": [1 2]}', "chunks[0].expected an object"),
+        ('{"chunks": [1 2]}', "chunks[0]: expected an object"),
         ('{"chunks": [' + "[" * 100_000, "chunks[0]: it is nested too deeply"),
-        (text_of([chunk(1), chunk(1)]), "chunks[1].id: "),
+        (text_of([chunk(1), chunk(1)]), "chunks[1]: id: "),
         ('{"chunks": [{"id": 1, "id": 2}]}', "chunks[0]: 'id' is there twice"),
     ],
 )
