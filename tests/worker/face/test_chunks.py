@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
 
 from chunkstore.auth import make_secret, secret_hash
 from chunkstore.testing import Fault
@@ -16,6 +18,7 @@ from chunkstore.worker.descriptor import chunk_members
 from chunkstore.worker.face.chunks import BODY_BYTES, STEP_COUNT
 from chunkstore.worker.face.shown import lines
 from chunkstore.worker.strict import parse_json
+from tests.docs.pages import DOCS
 from tests.worker.face.conftest import OpenRig
 from tests.worker.face.rig import DATASET, Rig, identifier
 
@@ -227,6 +230,19 @@ async def test_the_figures_move(rig: Rig) -> None:
     text = (await rig.admin("/metrics")).body.decode()
     assert 'downloads_total{outcome="failed"} 1.0' in text
     assert "chunkstore_worker_troubles 1.0" in text
+
+
+async def test_the_page_and_the_exposition_name_the_same(rig: Rig) -> None:
+    page = (DOCS / "metrics.md").read_text(encoding="utf-8")
+    documented = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", page, re.MULTILINE))
+    answer = await rig.admin("/metrics")
+    families = {
+        family.name + ("_total" if family.type == "counter" else ""): family.type
+        for family in text_string_to_metric_families(answer.body.decode())
+    }
+    assert families.items() <= documented.items()
+    of_workers = {name for name in documented if name.startswith("chunkstore_worker_")}
+    assert of_workers <= families.keys()
 
 
 # --- JSON ----------------------------------------------------------------------------------------
