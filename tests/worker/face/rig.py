@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import trio
-from trio.testing import memory_stream_pair
+from trio.testing import lockstep_stream_pair, memory_stream_pair
 
 from chunkstore.auth import parse_token
 from chunkstore.config import Settings
@@ -119,6 +119,12 @@ class Rig:
     def connect(self) -> Client:
         """A connection to the worker."""
         ours, theirs = memory_stream_pair()
+        self.nursery.start_soon(self.worker.server.serve, StreamTransport(theirs, "memory"))
+        return Client(ours)
+
+    def connect_slowly(self) -> Client:
+        """One whose bytes wait until they are read."""
+        ours, theirs = lockstep_stream_pair()
         self.nursery.start_soon(self.worker.server.serve, StreamTransport(theirs, "memory"))
         return Client(ours)
 

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.worker.core.names import DESCRIPTOR
+from chunkstore.worker.face import blocks
 from chunkstore.worker.face.target import Kind, file_path, parse_target
-from tests.origin.drive import Client
 from tests.worker.face.conftest import OpenRig
 from tests.worker.face.rig import DATASET, NAME, Rig, identifier
 
@@ -114,18 +114,46 @@ async def test_what_is_not_there_and_what_is_no_question(
 
 
 async def test_a_file_is_held_until_its_last_byte_and_no_longer(rig: Rig) -> None:
-    client: Client = rig.connect()
+    client = rig.connect_slowly()
     await client.request("GET", FILE)
     await client.head()
+    assert rig.held() == 1
     assert (await rig.ask("DELETE", f"/chunks/{identifier(1).hex()}")).status == 202
     assert (await rig.get(BLOCK)).status == 404, "nobody finds it any more"
+    folder = rig.folder / "ready" / DATASET.hex()
+    await trio.sleep(5)
+    assert any(folder.iterdir())
     answer = await client.rest()
     assert answer.body == rig.content(1, NAME)
     assert answer.is_whole
-    await rig.until_state(identifier(1), None)
     await trio.sleep(60)
-    assert not any((rig.folder / "ready" / DATASET.hex()).iterdir())
+    assert not any(folder.iterdir())
     assert rig.held() == 0
+
+
+@pytest.mark.parametrize("how", ["leaves", "stalls"])
+async def test_who_does_not_read_on_holds_nothing(rig: Rig, how: str) -> None:
+    client = rig.connect_slowly()
+    await client.request("GET", FILE)
+    await client.head()
+    assert rig.held() == 1
+    if how == "leaves":
+        await client.close()
+    await trio.sleep(60)
+    assert rig.held() == 0
+    endings = rig.worker.server.metrics.endings
+    assert endings["client_gone" if how == "leaves" else "stalled"] == 1
+
+
+async def test_what_is_not_in_memory_is_read_in_a_thread(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(blocks, "is_resident", lambda *_: False)
+    monkeypatch.setattr(blocks, "_warm", lambda path, fd, at, size: asked.append((at, size)))
+    monkeypatch.setattr(blocks, "SLICE_BYTES", 100_000)
+    assert (await rig.get(FILE)).body == rig.content(1, NAME)
+    assert asked == [(at, 100_000) for at in range(0, 300_000, 100_000)]
 
 
 @pytest.mark.parametrize("at", ["open", "descriptor", "size"])
