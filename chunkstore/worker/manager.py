@@ -209,7 +209,7 @@ class ChunkManager:
         """
         while True:
             self._check_open()
-            if self._shell.is_settled():
+            if not self._leaked and self._shell.is_settled():
                 return
             await self._changed.wait()
 
