@@ -33,27 +33,29 @@ LONG_S = 1e9
 Step: TypeAlias = tuple[Any, ...]
 
 NUMBERS, VARIANT = st.integers(0, IDS - 1), st.integers(0, VARIANTS - 1)
-CALLS = (
-    st.tuples(st.just("want"), NUMBERS, VARIANT, st.sampled_from("ab")),
-    st.tuples(st.just("delete"), NUMBERS),
-    st.tuples(st.just("desire"), st.dictionaries(NUMBERS, VARIANT, max_size=IDS)),
-    st.tuples(st.just("find"), st.integers(0, 9)),
-    st.tuples(st.sampled_from(["close", "clone", "leak", "again", "drop"]), st.integers(0, 9)),
-)
-TIME = st.tuples(st.just("pass"), st.sampled_from([0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 40.0, 1000.0]))
+INDEX = st.integers(0, 9)
+TIMES = st.sampled_from([0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 5.0, 40.0, 1000.0])
 KINDS = ["create", "write", "sync", "rename", "unlink", "make_folder", "sync_folder", "free_bytes"]
-FAILURES = (
-    st.tuples(
-        st.just("trouble"), NUMBERS, VARIANT, st.integers(0, 2), st.sampled_from(list(Fault))
-    ),
-    st.tuples(st.just("disk"), st.sampled_from(KINDS), st.sampled_from([errno.ENOSPC, errno.EIO])),
-    st.tuples(st.just("free"), st.sampled_from([0, 2**40, 2**40, 2**40])),
+ERRORS = [errno.ENOSPC, errno.EIO]
+FULL = st.sampled_from([0, 2**40, 2**40, 2**40])
+WEIGHTS: list[tuple[int, st.SearchStrategy[Step]]] = [
+    (1, st.just(("nothing",))),
+    (8, st.tuples(st.just("want"), NUMBERS, VARIANT, st.sampled_from("ab"))),
+    (2, st.tuples(st.just("delete"), NUMBERS)),
+    (1, st.tuples(st.just("desire"), st.dictionaries(NUMBERS, VARIANT, max_size=IDS))),
+    (6, st.tuples(st.just("find"), INDEX)),
+    (6, st.tuples(st.sampled_from(["again", "drop"]), INDEX)),
+    (3, st.tuples(st.sampled_from(["close", "clone", "leak"]), INDEX)),
+    (8, st.tuples(st.just("pass"), TIMES)),
+    (3, st.tuples(st.just("trouble"), NUMBERS, VARIANT, INDEX, st.sampled_from(list(Fault)))),
+    (1, st.tuples(st.just("disk"), st.sampled_from(KINDS), st.sampled_from(ERRORS))),
+    (1, st.tuples(st.just("free"), FULL)),
+    (2, st.just(("settle",))),
+    (1, st.tuples(st.just("restart"), st.booleans(), st.booleans())),
+]
+STEP = st.sampled_from([one for weight, one in WEIGHTS for _ in range(weight)]).flatmap(
+    lambda strategy: strategy
 )
-ENDS = (
-    st.just(("settle",)),
-    st.tuples(st.just("restart"), st.booleans(), st.booleans()),
-)
-STEP = st.one_of(st.just(("nothing",)), *CALLS, TIME, *CALLS, TIME, *FAILURES, *ENDS)
 CONFIGS = st.builds(
     WorkerConfig,
     chunks_max=st.integers(1, 3),
