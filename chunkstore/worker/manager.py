@@ -6,10 +6,11 @@ Every call from outside takes one short lock around `Core`, and wakes the loop, 
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Iterable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -108,11 +109,12 @@ class ChunkManager:
     def __init__(
         self, folder: ChunkFolder, config: WorkerConfig, fetching: Fetching, in_thread: InThread
     ) -> None:
-        found = folder.scan()
+        with _without_collector():
+            found = folder.scan()
+            self._core = Core(found.ready, found.partial, found.next_number)
         self._folder = folder
         self._fetching = fetching
         self._lock = threading.Lock()
-        self._core = Core(found.ready, found.partial, found.next_number)
         self._space = Space(config.quota_bytes, config.reserve_bytes)
         self._token: trio.lowlevel.TrioToken | None = None
         self._leaked: deque[Generation] = deque()
@@ -223,7 +225,7 @@ class ChunkManager:
         """
         while True:
             self._check_open()
-            if self._shell.is_settled():
+            if not self._leaked and self._shell.is_settled():
                 return
             await self._changed.wait()
 
@@ -315,6 +317,18 @@ class ChunkManager:
         for one in changed if self._listeners else ():
             for listener in self._listeners:
                 _offer(listener, ChunkEvent(one.info, one.state, one.error))
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """While much is made, and none of it is garbage: looking through it takes half of a start."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _offer(listener: trio.MemorySendChannel[ChunkEvent], event: ChunkEvent) -> None:

@@ -108,19 +108,31 @@ class Run:
                 manager.delete_chunk(chunk.id)
             case "hold":
                 reference = manager.find_chunk(chunk.dataset_id, chance.randrange(64))
-                held += [reference] if reference else []
+                if reference is None:
+                    return
+                held.append(reference)
+                if chance.random() < 0.5:
+                    self.said.append((len(self.files.trace), reference.info.id))
+                    desired.pop(reference.info.id)
+                    manager.delete_chunk(reference.info.id)
+                    await self.settle(manager, desired)
             case "let go" if held:
                 held.pop(chance.randrange(len(held))).close()
             case "cut":
                 path = next(iter(chunk.records.values())).url.partition(".test")[2]
-                self.storage.trouble(path, Fault.CUT, Fault.WHOLE)
+                troubles = [(Fault.CUT, Fault.WHOLE), (Fault.WEAK,) * 4]
+                self.storage.trouble(path, *chance.choice(troubles))
             case "time":
                 await trio.sleep(chance.choice((0.01, 0.1, 1)))
             case "settle":
-                await trio.sleep(chance.choice((0, 30)))
-                await manager.settled()
-                assert {one.id for one in manager.list_chunks()} == set(desired)
-                self.settled.append((len(self.files.trace), dict(desired)))
+                await self.settle(manager, desired)
+
+    async def settle(self, manager: ChunkManager, desired: dict[bytes, str]) -> None:
+        """What was said is durable from now on."""
+        await trio.sleep(self.chance.choice((0, 30)))
+        await manager.settled()
+        assert {one.id for one in manager.list_chunks()} == set(desired)
+        self.settled.append((len(self.files.trace), dict(desired)))
 
     def check(self, folder: Path, upto: int) -> None:
         """What a start finds in a state behind so many steps."""
@@ -155,6 +167,8 @@ def test_any_crash_state_shows_whole_chunks_and_what_was_settled(seed: int, tmp_
     begun = next(at for at, step in enumerate(trace) if step.kind == "make_folder")
     for number in range(STATES):
         upto = chance.randint(begun, len(trace))
+        if chance.random() < 0.5:  # nothing came after it that made more durable
+            upto = chance.choice(run.settled)[0]
         state = tmp_path / f"state-{number}"
         ChunkFolder(state).close()
         crash_folder(trace[:upto], state, chance)

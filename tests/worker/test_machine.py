@@ -23,7 +23,7 @@ from chunkstore.worker import ChunkManager, WorkerConfig
 from chunkstore.worker.core.states import State
 from chunkstore.worker.fetch import file as file_module
 from chunkstore.worker.fetch import partial as partial_module
-from tests.worker.world import DATASETS, IDS, VARIANTS, World, chunk_of
+from tests.worker.world import IDS, VARIANTS, World, chunk_of
 
 STEPS = int(os.environ.get("MACHINE_STEPS") or (10_000 if os.environ.get("CI") else 2_000))
 STEPS_EACH = 60
@@ -33,33 +33,35 @@ LONG_S = 1e9
 Step: TypeAlias = tuple[Any, ...]
 
 NUMBERS, VARIANT = st.integers(0, IDS - 1), st.integers(0, VARIANTS - 1)
-CALLS = (
-    st.tuples(st.just("want"), NUMBERS, VARIANT, st.sampled_from("ab")),
-    st.tuples(st.just("delete"), NUMBERS),
-    st.tuples(st.just("desire"), st.dictionaries(NUMBERS, VARIANT, max_size=IDS)),
-    st.tuples(st.just("find"), st.integers(0, 1), st.integers(0, 64)),
-    st.tuples(st.sampled_from(["close", "clone", "leak"]), st.integers(0, 9)),
-)
-TIME = st.tuples(st.just("pass"), st.sampled_from([0.0, 0.005, 0.1, 0.3, 2.0, 40.0, 1000.0]))
+INDEX = st.integers(0, 9)
+TIMES = st.sampled_from([0.0, 0.01, 0.1, 0.5, 2.0, 5.0, 5.0, 40.0, 1000.0])
 KINDS = ["create", "write", "sync", "rename", "unlink", "make_folder", "sync_folder", "free_bytes"]
-FAILURES = (
-    st.tuples(
-        st.just("trouble"), NUMBERS, VARIANT, st.integers(0, 2), st.sampled_from(list(Fault))
-    ),
-    st.tuples(st.just("disk"), st.sampled_from(KINDS), st.sampled_from([errno.ENOSPC, errno.EIO])),
-    st.tuples(st.just("free"), st.sampled_from([0, 2**40])),
+ERRORS = [errno.ENOSPC, errno.EIO]
+FULL = st.sampled_from([0, 2**40, 2**40, 2**40])
+WEIGHTS: list[tuple[int, st.SearchStrategy[Step]]] = [
+    (1, st.just(("nothing",))),
+    (8, st.tuples(st.just("want"), NUMBERS, VARIANT, st.sampled_from("ab"))),
+    (2, st.tuples(st.just("delete"), NUMBERS)),
+    (1, st.tuples(st.just("desire"), st.dictionaries(NUMBERS, VARIANT, max_size=IDS))),
+    (6, st.tuples(st.just("find"), INDEX)),
+    (6, st.tuples(st.sampled_from(["again", "drop"]), INDEX)),
+    (3, st.tuples(st.sampled_from(["close", "clone", "leak"]), INDEX)),
+    (8, st.tuples(st.just("pass"), TIMES)),
+    (3, st.tuples(st.just("trouble"), NUMBERS, VARIANT, INDEX, st.sampled_from(list(Fault)))),
+    (1, st.tuples(st.just("disk"), st.sampled_from(KINDS), st.sampled_from(ERRORS))),
+    (1, st.tuples(st.just("free"), FULL)),
+    (2, st.just(("settle",))),
+    (1, st.tuples(st.just("restart"), st.booleans(), st.booleans())),
+]
+STEP = st.sampled_from([one for weight, one in WEIGHTS for _ in range(weight)]).flatmap(
+    lambda strategy: strategy
 )
-ENDS = (
-    st.just(("settle",)),
-    st.tuples(st.just("restart"), st.booleans(), st.booleans()),
-)
-STEP = st.one_of(st.just(("nothing",)), *CALLS, TIME, *CALLS, TIME, *FAILURES, *ENDS)
 CONFIGS = st.builds(
     WorkerConfig,
     chunks_max=st.integers(1, 3),
     files_max=st.integers(1, 4),
     files_per_host=st.integers(1, 3),
-    quota_bytes=st.sampled_from([None, None, 6000, 20_000]),
+    quota_bytes=st.sampled_from([None, None, None, 9000, 20_000]),
     reserve_bytes=st.just(1000),
     retries=st.integers(0, 2),
     refuse_private=st.just(False),
@@ -83,12 +85,23 @@ async def call(world: World, manager: ChunkManager, step: Step) -> None:
             world.desired = {chunk.id: chunk for chunk in chunks}
             world.is_certain = False
             manager.set_desired(chunks)
-        case ("find", dataset, block):
-            reference = manager.find_chunk(DATASETS[dataset], block)
+        case ("find", index) if manager.list_chunks():
+            infos = sorted(manager.list_chunks(), key=lambda one: one.id)
+            info = infos[index % len(infos)]
+            reference = manager.find_chunk(info.dataset_id, info.block_range.start + index)
             if reference is not None:
                 names = world.desired[reference.info.id].files
                 data = {name: (reference.path / name).read_bytes() for name in names}
                 world.held.append((reference, data))
+        case ("again" | "drop", index) if world.held:
+            chunk = world.chunk_of(world.held[index % len(world.held)][0])
+            world.is_certain = False
+            if step[0] == "again":
+                world.desired[chunk.id] = chunk
+                manager.download_chunk(chunk)
+            else:
+                world.desired.pop(chunk.id, None)
+                manager.delete_chunk(chunk.id)
         case ("close" | "clone" | "leak", index) if world.held:
             let_go(world, step[0], index % len(world.held))
         case ("pass", time_s):

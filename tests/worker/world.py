@@ -144,6 +144,10 @@ class World:
             for name, content in chunk_of(number, 0)[1].items():
                 self.storage.put(f"/{number}/0/{name}", content)
 
+    def chunk_of(self, reference: ChunkRef) -> DataChunk:
+        """What somebody holds."""
+        return self._known[reference.generation.name.identity]
+
     # --- at every moment -----------------------------------------------------------------------
 
     def check(self, manager: ChunkManager) -> None:

@@ -7,7 +7,7 @@ at lies side by side, and is no more than what overlaps there.
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections.abc import Iterable
 from typing import Generic, TypeVar
 
@@ -19,11 +19,12 @@ T = TypeVar("T")
 class BlockIndex(Generic[T]):
     """Half-open ranges of one dataset, and what each of them stands for."""
 
-    __slots__ = ("_classes", "_values")
+    __slots__ = ("_classes", "_order", "_values")
 
     def __init__(self) -> None:
         # Class -> (start, -number, stop), sorted. A number is one range's own.
         self._classes: dict[int, list[tuple[int, int, int]]] = {}
+        self._order: list[int] = []  # of the classes
         self._values: dict[int, T] = {}
 
     def __len__(self) -> int:
@@ -34,7 +35,9 @@ class BlockIndex(Generic[T]):
 
         Cost: O(log n), and a move of what is behind it: 20 us among 100,000.
         """
-        insort(self._classes.setdefault((stop - start).bit_length(), []), (start, -number, stop))
+        size_class = (stop - start).bit_length()
+        insort(self._classes.setdefault(size_class, []), (start, -number, stop))
+        self._order = sorted(self._classes)
         self._values[number] = value
 
     def fill(self, ranges: Iterable[tuple[int, int, int, T]]) -> None:
@@ -48,6 +51,7 @@ class BlockIndex(Generic[T]):
             values[number] = value
         for rows in self._classes.values():
             rows.sort()
+        self._order = sorted(classes)
 
     def remove(self, start: int, stop: int, number: int) -> None:
         """It isn't found any more. Cost: as `add`."""
@@ -56,15 +60,21 @@ class BlockIndex(Generic[T]):
         del rows[bisect_left(rows, (start, -number, stop))]
         if not rows:
             del self._classes[size_class]
+            self._order.remove(size_class)
         del self._values[number]
 
     def find(self, block: int) -> T | None:
         """What the best range stands for that has a block. Cost: O(log n + overlaps), 2 us."""
-        for size_class in sorted(self._classes):
+        for size_class in self._order:
             rows = self._classes[size_class]
-            first = bisect_right(rows, (block - (1 << size_class) + 2,))
+            first_start = block - (1 << size_class) + 2  # what starts before ends before
             best: tuple[int, int] | None = None
-            for start, negated, stop in rows[first : bisect_left(rows, (block + 1,))]:
+            index = bisect_left(rows, (block + 1,))
+            while index:
+                index -= 1
+                start, negated, stop = rows[index]
+                if start < first_start:
+                    break
                 if block < stop and (best is None or (stop - start, negated) < best):
                     best = stop - start, negated
             if best is not None:
