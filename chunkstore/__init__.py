@@ -6,10 +6,14 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
 
     __main__.py    calls cli
     cli/           the only place that reads argv, environment and settings files, and that prints
-    process.py     the whole life of `chunkstore serve`: listeners, signals, drain
+    process.py     the whole life of a server: listeners, signals, drain
+    drill/         `chunkstore worker demo`: workers, readers, and a storage that fails
+    tuning.py      what a server asks of its process: garbage, memory, descriptors
     demo/          `chunkstore demo`: an encoder and players around an origin
     transfer/      whole uploads, downloads and listings in spite of failures, for the commands
     cluster/       objects in parts on storage servers: nodes, their gateway, its metadata
+    worker/        an assigned set of data chunks on local disk: fetched, found, held, served
+    tasks.py       a pool of tasks: forget, execute, handles
     client/        a small HTTP/1.1 client: one request at a time, bodies as they come and go
     origin/        the origin's handlers, one per method
     admin/         the operator's: metrics, health, events
@@ -17,6 +21,7 @@ decides, a thin Trio shell moves bytes, and imports point inward only::
     live/          the ring's async face: pump, edge, trio.Event hand-off
     testing/       doubles for tests that users may use, too: a store in memory, one that fails
     store/         what keeps complete generations: memory, disk
+    folders.py     folders that are ours: made durably, one process's at a time
     wire/          sans-IO HTTP/1.1 on h11: events, protocol, ranges, conditionals, status table
     objects/       the namespace: key -> generations; displacement, rollback, holds, expiry  } pure:
     auth/          tokens, signed URLs: who may do what                                      }

@@ -22,6 +22,13 @@
         StalledError                  nothing moved for as long as we wait
         StatusError(status, detail, retry_after_s)   it was answered, but not as asked for
       JoinError(detail)               a cluster refuses this node, and would do so again
+      TaskError(detail)
+        PoolFullError                 too many tasks wait already
+        PoolClosedError               the pool takes no more
+        TaskCancelledError            who waits for a task hears that it was cancelled
+      ChunkError(detail)              a worker's chunk isn't there
+        ChunkFailedError              its download failed, and would again
+        ChunkGoneError                nobody wants it
       PathError(path, reason)         what came is no key or prefix in normal form
       SettingsError(where, detail)    flag, environment, file or policy row
 
@@ -38,6 +45,9 @@ from pathlib import PurePath
 __all__ = [
     "CapacityError",
     "CheckError",
+    "ChunkError",
+    "ChunkFailedError",
+    "ChunkGoneError",
     "ChunkstoreError",
     "ConnectError",
     "CutError",
@@ -50,6 +60,8 @@ __all__ = [
     "LocalProtocolError",
     "NodesFullError",
     "PathError",
+    "PoolClosedError",
+    "PoolFullError",
     "ProtocolError",
     "QuorumError",
     "RemoteProtocolError",
@@ -58,6 +70,8 @@ __all__ = [
     "StalledError",
     "StatusError",
     "StoreError",
+    "TaskCancelledError",
+    "TaskError",
 ]
 
 
@@ -264,6 +278,50 @@ class JoinError(ChunkstoreError):
     def __init__(self, detail: str) -> None:
         super().__init__(detail)
         self.detail = detail
+
+
+class TaskError(ChunkstoreError):
+    """A task of a pool wasn't run to its end.
+
+    Args:
+        detail: which, and why.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class PoolFullError(TaskError):
+    """Too many tasks wait already: the new one was not taken."""
+
+
+class PoolClosedError(TaskError):
+    """The pool takes no more tasks."""
+
+
+class TaskCancelledError(TaskError):
+    """A task was cancelled, which isn't the same as that its waiter was."""
+
+
+class ChunkError(ChunkstoreError):
+    """A chunk that a worker was asked for isn't there.
+
+    Args:
+        detail: why not.
+    """
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail)
+        self.detail = detail
+
+
+class ChunkFailedError(ChunkError):
+    """Its download failed, and another try would, too."""
+
+
+class ChunkGoneError(ChunkError):
+    """Nobody wants it, or not any more."""
 
 
 class PathError(ChunkstoreError):

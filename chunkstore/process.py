@@ -1,41 +1,48 @@
-"""The whole life of a server: `chunkstore serve`, `chunkstore node`, `chunkstore gateway`."""
+"""The whole life of a server: `chunkstore serve`, `node`, `gateway`, `worker`."""
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import os
-import resource
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
 from chunkstore.config import ListenAddress, Settings
-from chunkstore.errors import DiskError, JoinError, SettingsError
+from chunkstore.errors import DataDirError, DiskError, JoinError, SettingsError
 from chunkstore.origin import Origin
-from chunkstore.server import Certificate, Listener, Log, bind
+from chunkstore.server import Certificate, Listener, Log, Server, bind
+from chunkstore.tuning import calm_garbage_collector, keep_freed_memory, raise_descriptor_limit
 
 if TYPE_CHECKING:
+    from chunkstore.admin import Desk
     from chunkstore.client import Url
     from chunkstore.store.disk import DataDir, DiskStore
+    from chunkstore.worker.face import Worker
 
-__all__ = ["listen_for_nodes", "run", "run_gateway", "run_node"]
+__all__ = ["listen_for_nodes", "run", "run_gateway", "run_node", "run_worker"]
+
+
+class _Service(Protocol):
+    """What is served, as origins are."""
+
+    server: Server
+
+    async def run(self, listeners: tuple[Listener, ...] = ()) -> None:
+        """Serve until `server.stop()` and the drain after it."""
+
+
+_S = TypeVar("_S", bound=_Service)
 
 SPARE_DESCRIPTORS = 64
 """Beside the connections: listeners, the event loop's own, the log."""
 FILES = 1024
 """And of a data dir: one a volume, and one a large object that is being read."""
-MALLOC_MMAP_BYTES = 32 * 1024 * 1024
-"""Smaller blocks come from the heap, where they are reused."""
-MALLOC_TRIM_BYTES = 64 * 1024 * 1024
-"""The heap keeps so much that is free at its end."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 
 
 def run(
@@ -61,7 +68,7 @@ def run(
             disk = _open_disk(_open_data(settings.data, stack), settings, log, stack)
         return partial(Origin, settings, log, sign_keys, disk=disk)
 
-    _host(settings, prepare, announce)
+    _host(settings, prepare, _admin_of_origin, announce)
 
 
 def run_node(
@@ -88,7 +95,7 @@ def run_node(
             Node, settings, log, disk=disk, identity=identity, secret=secret, gateway=gateway
         )
 
-    _host(settings, prepare, announce)
+    _host(settings, prepare, _admin_of_origin, announce)
 
 
 def run_gateway(
@@ -117,7 +124,46 @@ def run_gateway(
             Gateway, settings, log, sign_keys, meta=meta, secret=secret, nodes_at=nodes_at
         )
 
-    _host(settings, prepare, announce)
+    _host(settings, prepare, _admin_of_origin, announce)
+
+
+def run_worker(
+    settings: Settings, sign_keys: Sequence[bytes] = (), *, announce: Callable[[str], None]
+) -> None:
+    """The same for a worker, which has the chunks that it is assigned.
+
+    Args:
+        settings: with a data dir.
+        sign_keys: what signed URLs are checked with.
+    Raises: as `run`.
+    """
+    from chunkstore.worker.disk.folder import ChunkFolder  # only who is one
+    from chunkstore.worker.face import Worker
+
+    def prepare(log: Log, stack: ExitStack) -> Callable[[], Worker]:
+        assert settings.data is not None
+        ChunkFolder(Path(settings.data)).close()  # said before anybody is told that this listens
+        return partial(Worker, settings, log, sign_keys)
+
+    def make_admin(worker: Worker, urls: tuple[str, ...]) -> Desk:
+        from chunkstore.worker.face.office import Office
+
+        return Office(worker)
+
+    _host(settings, prepare, make_admin, announce)
+
+
+def _admin_of_origin(origin: Origin, urls: tuple[str, ...]) -> Desk:
+    from chunkstore.admin import Admin  # 3 MiB, for those alone who ask for it
+
+    return Admin(
+        origin.server.settings,
+        origin.catalog,
+        origin.server,
+        origin.gate,
+        data_urls=urls,
+        figures=origin.figures,
+    )
 
 
 def listen_for_nodes(
@@ -143,14 +189,16 @@ def listen_for_nodes(
 
 def _host(
     settings: Settings,
-    prepare: Callable[[Log, ExitStack], Callable[[], Origin]],
+    prepare: Callable[[Log, ExitStack], Callable[[], _S]],
+    make_admin: Callable[[_S, tuple[str, ...]], Desk],
     announce: Callable[[str], None],
 ) -> None:
-    """Everything around an origin, from the first check to the last close; as `run`.
+    """Everything around a service, from the first check to the last close; as `run`.
 
     Args:
-        prepare: opens what the origin needs, which the stack closes; what it gives makes the
-            origin, inside the loop.
+        prepare: opens what the service needs, which the stack closes; what it gives makes the
+            service, inside the loop.
+        make_admin: makes what answers on the admin listener, for a service and its URLs.
     """
     certificate = None
     if settings.tls_cert is not None and settings.tls_key is not None:
@@ -158,7 +206,7 @@ def _host(
     log = Log(settings.log)
     spare = SPARE_DESCRIPTORS if settings.data is None else SPARE_DESCRIPTORS + FILES
     wanted = settings.max_connections + spare
-    limit = _raise_descriptor_limit(wanted)
+    limit = raise_descriptor_limit(wanted)
     if limit < wanted:  # at it, connections wait unanswered instead of being turned away
         log.note(
             f"the limit on open files is {limit}: enough for"
@@ -183,11 +231,11 @@ def _host(
             listen(address, None if address.is_loopback else certificate)
             for address in settings.admin_addresses
         )
-        make_origin = prepare(log, stack)
-        _calm_garbage_collector()
-        _keep_freed_memory()
+        make_service = prepare(log, stack)
+        calm_garbage_collector()
+        keep_freed_memory()
         was_interrupted = trio.run(
-            _serve, make_origin, listeners, admin_listeners, certificate, announce
+            _serve, make_service, make_admin, listeners, admin_listeners, certificate, announce
         )
     if was_interrupted:
         raise KeyboardInterrupt
@@ -245,52 +293,44 @@ def _disk_errors(folder: str) -> Iterator[None]:
 
 
 async def _serve(
-    make_origin: Callable[[], Origin],
+    make_service: Callable[[], _S],
+    make_admin: Callable[[_S, tuple[str, ...]], Desk],
     listeners: tuple[Listener, ...],
     admin_listeners: tuple[Listener, ...],
     certificate: Certificate | None,
     announce: Callable[[str], None],
 ) -> bool:
-    origin = make_origin()
+    service = make_service()
     first: list[int] = []
-    refusal: JoinError | None = None
+    refusal: DataDirError | JoinError | None = None
 
     async def obey_signals(*, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
             task_status.started()
             async for number in signals:
                 if first:
-                    origin.server.abort()
+                    service.server.abort()
                 else:
                     first.append(number)
                     _tell_supervisor("STOPPING=1")
-                    origin.server.stop()
+                    service.server.stop()
 
     async with trio.open_nursery() as nursery:
         await nursery.start(obey_signals)
         if certificate is not None or not os.isatty(2):
-            await nursery.start(_reload_at_hangup, certificate, origin.server.log)
+            await nursery.start(_reload_at_hangup, certificate, service.server.log)
         for listener in listeners:  # it is bound, and from here on a signal drains
             announce(f"listening on {listener.url}")
         if admin_listeners:
-            from chunkstore.admin import Admin  # 3 MiB, for those alone who ask for it
-
             urls = tuple(listener.url for listener in listeners if not listener.unix_path)
-            admin = Admin(
-                origin.server.settings,
-                origin.catalog,
-                origin.server,
-                origin.gate,
-                data_urls=urls,
-                figures=origin.figures,
-            )
+            admin = make_admin(service, urls)
             await nursery.start(admin.run, admin_listeners)
             for listener in admin_listeners:
                 announce(f"admin on {listener.url}")
         _tell_supervisor("READY=1")
         try:
-            await origin.run(listeners)  # the admin listener answers until the drain is over
-        except JoinError as error:
+            await service.run(listeners)  # the admin listener answers until the drain is over
+        except (DataDirError, JoinError) as error:
             refusal = error
         nursery.cancel_scope.cancel()
     if refusal is not None:
@@ -330,39 +370,3 @@ def _tell_supervisor(state: str) -> None:
         raw.setblocking(False)
         with suppress(OSError):  # a supervisor that doesn't listen is no reason not to serve
             raw.sendto(state.encode("ascii"), address)
-
-
-def _calm_garbage_collector() -> None:
-    """Keep full collections from stopping the loop: 25 ms at 4096 readers, seconds at 1M names.
-
-    Connections, uploads and objects leave no cycles behind (tests/live/test_cycles.py holds that),
-    so reference counts free them, and the two young generations are enough for what else there is.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(10_000, 5, 1_000_000)
-
-
-def _keep_freed_memory() -> None:
-    """Have the C library reuse what objects leave, where it is glibc.
-
-    By itself it gives large blocks back to the system at once and asks anew: clearing and mapping
-    their pages is a tenth of what an upload costs.
-
-    Source: mallopt(3).
-    """
-    with suppress(AttributeError, OSError):  # another C library: as fast as it is
-        mallopt = ctypes.CDLL(None).mallopt
-        mallopt(_M_MMAP_THRESHOLD, MALLOC_MMAP_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, MALLOC_TRIM_BYTES)
-
-
-def _raise_descriptor_limit(wanted: int) -> int:
-    """Raise the soft limit as far as is wanted and the hard one lets it be; what it is then."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return wanted
-    if soft < wanted:
-        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-    return soft

@@ -158,7 +158,7 @@ def test_variables_that_are_no_settings() -> None:
         ({}, {"CHUNKSTORE_POLICIES": "x"}, None, "environment: there is no 'CHUNKSTORE_POLICIES'"),
         ({}, {"CHUNKSTORE_LISTEN": ""}, None, "CHUNKSTORE_LISTEN: expected HOST:PORT"),
         ({}, {}, "memroy = 1", "f.toml: there is no 'memroy'; did you mean 'memory'?"),
-        ({}, {}, "zzz = 1", "f.toml: there is no 'zzz'; expected one of admin, backlog,"),
+        ({}, {}, "zzz = 1", "f.toml: there is no 'zzz'; expected one of admin, assignment,"),
         ({}, {}, "memory = ", "f.toml: no valid TOML: "),
         ({}, {}, "memory = 1.5", "f.toml: memory: expected a size such as"),
         ({}, {}, "memory = " + "[" * 5000, "f.toml: no valid TOML: "),
@@ -215,7 +215,8 @@ def test_open_writes_lets_a_listener_leave_loopback() -> None:
 
 
 def test_the_table_of_settings_is_whole() -> None:
-    assert [setting.name for setting in SETTINGS] == [item.name for item in fields(Settings)]
+    assert {setting.name for setting in SETTINGS} == {item.name for item in fields(Settings)}
+    assert len(SETTINGS) == len(fields(Settings))
     assert len({setting.key for setting in SETTINGS}) == len(SETTINGS)
     for setting in SETTINGS:
         assert setting.reason.endswith("."), setting.name
@@ -237,6 +238,8 @@ def test_the_table_of_settings_is_whole() -> None:
         *("--upload-idle", "--idle", "--max-connections", "--log"),
         *("--tls-cert", "--tls-key", "--sign-key-file"),
         *("--heal-after", "--repair-rate", "--move-rate", "--scrub-parts"),
+        *("--assignment", "--assignment-poll", "--quota", "--refuse-private"),
+        *("--fetch-chunks", "--fetch-files", "--fetch-per-host"),
     }
 
 

@@ -31,7 +31,8 @@ ROOMS: dict[str, frozenset[str]] = {
     "ring": frozenset({"errors"}),
     "objects": PURE - {"objects"},
     "wire": frozenset({"errors"}),
-    "store": PURE,
+    "folders": frozenset({"errors"}),
+    "store": PURE | {"folders"},
     "live": PURE | {"store"},
     # Doubles for tests: nobody inside uses them.
     "testing": PURE | {"store"},
@@ -41,12 +42,20 @@ ROOMS: dict[str, frozenset[str]] = {
     "admin": PURE | {"live", "server", "wire"},
     "cluster": PURE | {"client", "live", "origin", "server", "store", "wire"},
     # The life of a server: puts the tables of handlers together.
-    "process": PURE | {"admin", "client", "cluster", "live", "origin", "server", "store"},
+    "process": PURE
+    | {"admin", "client", "cluster", "live", "origin", "server", "store"}
+    | {"tuning", "worker"},
     "client": frozenset({"errors", "units", "wire"}),
     "transfer": frozenset({"client", "errors", "paths", "units", "wire"}),
+    "tasks": frozenset({"errors"}),
+    "worker": PURE
+    | {"admin", "client", "folders", "live", "server", "store", "tasks", "transfer", "wire"},
+    "drill": PURE | {"client", "testing", "worker"},
+    "tuning": frozenset(),
     "demo": PURE | {"admin", "client", "live", "origin", "server"},
     "cli": PURE
-    | {"client", "cluster", "demo", "process", "store", "transfer", "wire", "chunkstore"},
+    | {"client", "cluster", "demo", "drill", "process", "store", "transfer", "wire", "worker"}
+    | {"chunkstore"},
     "chunkstore": PURE,
     "__main__": frozenset({"cli"}),
 }
@@ -57,7 +66,7 @@ FOREIGN: dict[str, frozenset[str]] = {
     "store": frozenset({"google_crc32c", "sortedcontainers", "trio"}),
     "wire": frozenset({"h11"}),
     "live": frozenset({"trio"}),
-    "testing": frozenset({"trio"}),
+    "testing": frozenset({"h11", "trio"}),
     "server": frozenset({"trio"}),
     "origin": frozenset({"trio"}),
     "admin": frozenset({"prometheus_client", "trio"}),
@@ -65,6 +74,9 @@ FOREIGN: dict[str, frozenset[str]] = {
     "process": frozenset({"trio"}),
     "client": frozenset({"h11", "trio"}),
     "transfer": frozenset({"trio"}),
+    "tasks": frozenset({"trio"}),
+    "worker": frozenset({"trio"}),
+    "drill": frozenset({"rich", "trio"}),
     "demo": frozenset({"imageio_ffmpeg", "rich", "trio"}),
     "cli": frozenset({"click", "rich", "trio"}),
 }
@@ -75,7 +87,21 @@ PURE_CORES = {
     | {"race", "stripe", "turns", "unit"}
     | {"heal.damage", "heal.planner", "heal.reconcile", "heal.tally"}
     | {"check.cases", "hello", "membership", "status"}
-    | {"recover.decide", "recover.merge", "recover.muster"}
+    | {"recover.decide", "recover.merge", "recover.muster"},
+    "worker": frozenset(
+        {
+            "core.chunk",
+            "core.core",
+            "core.generation",
+            "core.index",
+            "core.names",
+            "core.space",
+            "core.states",
+            "descriptor",
+            "face.target",
+            "strict",
+        }
+    ),
 }
 
 # What would bring a clock's wait, chance or a socket into the rooms that must be deterministic.

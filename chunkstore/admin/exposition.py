@@ -35,14 +35,18 @@ class Exposition(Collector):
     """The handler of /metrics.
 
     Args:
-        catalog: whose objects, memory and readers are counted.
+        catalog: whose objects, memory and readers are counted; None: a server without objects.
         origin: whose connections and answers are.
         fields: go into every answer.
         figures: what else is counted; None: nothing.
     """
 
     def __init__(
-        self, catalog: Catalog, origin: Server, fields: bytes, figures: Figures | None = None
+        self,
+        catalog: Catalog | None,
+        origin: Server,
+        fields: bytes,
+        figures: Figures | None = None,
     ) -> None:
         self._catalog = catalog
         self._origin = origin
@@ -65,9 +69,10 @@ class Exposition(Collector):
     def collect(self) -> Iterator[Metric]:
         """Every metric, with what it is now."""
         yield from self._answers()
-        yield from self._uploads()
-        yield from self._readers()
-        yield from self._stored()
+        if self._catalog is not None:
+            yield from _uploads(self._catalog)
+            yield from _readers(self._catalog)
+            yield from _stored(self._catalog)
         yield from map(_family, self._others)
 
     def _answers(self) -> Iterator[Metric]:
@@ -89,59 +94,60 @@ class Exposition(Collector):
         )
         yield _counter("log_lines_dropped", "Log lines dropped.", self._origin.log.dropped_count)
 
-    def _uploads(self) -> Iterator[Metric]:
-        metrics = self._catalog.metrics
-        yield _gauge("open_uploads", "Uploads under way.", self._catalog.upload_count)
-        yield _counters("aborts", "Uploads that broke off, by cause.", "cause", metrics.aborts)
-        yield _counters(
-            "uploads_refused", "PUTs refused by status.", "status", metrics.uploads_refused
-        )
-        yield _counter(
-            "uploads_completed_idle",
-            "Uploads that fell idle and were taken for complete, by policy.",
-            metrics.completed_idle,
-        )
-        yield _histogram(
-            "upload_longest_gap_seconds",
-            "Longest time between two arrivals of bytes, an upload that ended.",
-            metrics.upload_gap,
-        )
 
-    def _readers(self) -> Iterator[Metric]:
-        metrics = self._catalog.metrics
-        places = self._catalog.reader_counts()
-        yield _gauges("readers", "Readers of open objects.", "place", places)
-        yield _histogram(
-            "sent_age_seconds",
-            "From a byte's arrival to its hand-off to the kernel, for readers at a live edge.",
-            metrics.sent_age,
-        )
-        yield _counter("readers_taken_over", "Readers that went on in a retry.", metrics.taken_over)
-        yield _gauge("held_requests", "GETs that wait for bytes.", self._catalog.holds.waiter_count)
-        holds = {"met": metrics.holds_met, "unmet": metrics.holds_unmet}
-        yield _counters("holds", "Holds by how they ended.", "outcome", holds)
-        yield _counter("missed_at_edge", "404s in a folder that is live.", metrics.missed_at_edge)
+def _uploads(catalog: Catalog) -> Iterator[Metric]:
+    metrics = catalog.metrics
+    yield _gauge("open_uploads", "Uploads under way.", catalog.upload_count)
+    yield _counters("aborts", "Uploads that broke off, by cause.", "cause", metrics.aborts)
+    yield _counters("uploads_refused", "PUTs refused by status.", "status", metrics.uploads_refused)
+    yield _counter(
+        "uploads_completed_idle",
+        "Uploads that fell idle and were taken for complete, by policy.",
+        metrics.completed_idle,
+    )
+    yield _histogram(
+        "upload_longest_gap_seconds",
+        "Longest time between two arrivals of bytes, an upload that ended.",
+        metrics.upload_gap,
+    )
 
-    def _stored(self) -> Iterator[Metric]:
-        catalog, metrics = self._catalog, self._catalog.metrics
-        yield _gauge("objects", "Names that are stored or being written.", len(catalog.namespace))
-        yield _gauges("memory_bytes", "Budget in use.", "use", catalog.charges())
-        yield _gauge("memory_budget_bytes", "The budget.", catalog.store.limit_bytes)
-        yield _counter("evicted", "Complete objects evicted for room.", metrics.evicted)
-        yield _counter("expired", "Complete objects whose time was over.", metrics.expired)
-        yield _counter(
-            "reads_failed", "GETs of objects whose bytes can't be read.", metrics.reads_failed
-        )
-        shelf = catalog.shelf
-        yield _gauges("disk_bytes", "The data folder.", "use", shelf.usage() if shelf else {})
-        yield _gauge("disk_troubles", "Things wrong with it.", len(shelf.trouble()) if shelf else 0)
-        yield _counter("disk_flaws", "Damage found by the scrub.", shelf.flaw_count if shelf else 0)
+
+def _readers(catalog: Catalog) -> Iterator[Metric]:
+    metrics = catalog.metrics
+    places = catalog.reader_counts()
+    yield _gauges("readers", "Readers of open objects.", "place", places)
+    yield _histogram(
+        "sent_age_seconds",
+        "From a byte's arrival to its hand-off to the kernel, for readers at a live edge.",
+        metrics.sent_age,
+    )
+    yield _counter("readers_taken_over", "Readers that went on in a retry.", metrics.taken_over)
+    yield _gauge("held_requests", "GETs that wait for bytes.", catalog.holds.waiter_count)
+    holds = {"met": metrics.holds_met, "unmet": metrics.holds_unmet}
+    yield _counters("holds", "Holds by how they ended.", "outcome", holds)
+    yield _counter("missed_at_edge", "404s in a folder that is live.", metrics.missed_at_edge)
+
+
+def _stored(catalog: Catalog) -> Iterator[Metric]:
+    metrics = catalog.metrics
+    yield _gauge("objects", "Names that are stored or being written.", len(catalog.namespace))
+    yield _gauges("memory_bytes", "Budget in use.", "use", catalog.charges())
+    yield _gauge("memory_budget_bytes", "The budget.", catalog.store.limit_bytes)
+    yield _counter("evicted", "Complete objects evicted for room.", metrics.evicted)
+    yield _counter("expired", "Complete objects whose time was over.", metrics.expired)
+    yield _counter(
+        "reads_failed", "GETs of objects whose bytes can't be read.", metrics.reads_failed
+    )
+    shelf = catalog.shelf
+    yield _gauges("disk_bytes", "The data folder.", "use", shelf.usage() if shelf else {})
+    yield _gauge("disk_troubles", "Things wrong with it.", len(shelf.trouble()) if shelf else 0)
+    yield _counter("disk_flaws", "Damage found by the scrub.", shelf.flaw_count if shelf else 0)
 
 
 def _family(figure: Figure) -> Metric:
     name, text, label, values, is_counter = figure
     if is_counter:
-        return _counters(name, text, label, values)
+        return _counters(name, text, label, values) if label else _counter(name, text, values[""])
     return _gauges(name, text, label, values) if label else _gauge(name, text, values[""])
 
 

@@ -7,6 +7,8 @@
     cluster.py   `chunkstore cluster`: a gateway and its nodes on one machine
     cluster_status.py, cluster_check.py   `chunkstore cluster status` and `check`
     recover.py   `chunkstore cluster recover`: metadata that was lost, from what the nodes have
+    worker.py    `chunkstore worker`: assigned data chunks on local disk, served over HTTP
+    worker_remote.py, worker_folder.py, worker_demo.py   what else can be asked of a worker
     demo.py      `chunkstore demo`: origin, encoder and players in one command
     config.py    `chunkstore config`: the settings in force, as a settings file
     fsck.py      `chunkstore fsck`: what a data dir has, and what is the matter with it
@@ -44,6 +46,7 @@ from chunkstore.cli.serve import serve
 from chunkstore.cli.sign import sign
 from chunkstore.cli.tail import tail
 from chunkstore.cli.token import token
+from chunkstore.cli.worker import worker
 from chunkstore.errors import ChunkstoreError, DataDirError, JoinError, SettingsError
 
 __all__ = ["cli", "main"]
@@ -76,6 +79,7 @@ for _command in (
     node,
     gateway,
     cluster,
+    worker,
     demo,
     put,
     get,

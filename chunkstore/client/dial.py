@@ -16,17 +16,20 @@ __all__ = ["Connect", "dial", "reason_of"]
 Connect: TypeAlias = Callable[[Url], Awaitable[trio.abc.Stream]]
 
 
-async def dial(url: Url, *, tls: ssl.SSLContext | None = None) -> trio.abc.Stream:
+async def dial(
+    url: Url, *, address: str | None = None, tls: ssl.SSLContext | None = None
+) -> trio.abc.Stream:
     """Connect to a URL's server.
 
     Args:
+        address: of it; None: what its name leads to.
         tls: for https; by default the system's authorities are trusted.
     Raises:
         OSError: no connection.
         trio.BrokenResourceError: the TLS handshake failed; its cause says why.
     Cancellation: nothing remains.
     """
-    stream = await trio.open_tcp_stream(url.host, url.port)
+    stream = await trio.open_tcp_stream(address or url.host, url.port)
     if url.scheme == "http":
         return stream
     if tls is None:

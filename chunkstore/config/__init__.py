@@ -1,6 +1,7 @@
 """The settings of a server.
 
 settings.py   every setting, declared once; the frozen, checked `Settings`
+worker.py     those that a worker alone takes
 setting.py    one setting: what is declared of it, how its values are checked and written
 resolve.py    flags over environment over file over defaults, and where each value came from
 exposure.py   what other machines could do, held against what was said they may

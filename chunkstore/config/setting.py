@@ -103,7 +103,7 @@ def declare(
     choices: tuple[str, ...] = (),
     key: str | None = None,
     is_flag: bool = False,
-    commands: tuple[str, ...] = ("serve", "node", "gateway"),
+    commands: tuple[str, ...] = ("serve", "node", "gateway", "worker"),
 ) -> Any:  # noqa: ANN401 - a dataclass field stands for a value of the annotated type
     """A field of `Settings`; arguments as `Setting` has them."""
     metadata = {

@@ -17,6 +17,7 @@ from chunkstore.auth import Token
 from chunkstore.config.exposure import check_exposure
 from chunkstore.config.listen import ListenAddress, parse_listen
 from chunkstore.config.setting import Setting, declare
+from chunkstore.config.worker import WorkerSettings
 from chunkstore.policy import Policy, PolicyRow, PolicyTable
 
 __all__ = ["SETTINGS", "Settings"]
@@ -27,7 +28,7 @@ _YEAR_S = 365 * 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(WorkerSettings):
     """The settings of one server, checked: an instance that exists is within its bounds.
 
     Raises:
@@ -52,34 +53,34 @@ class Settings:
         None,
         "Certificate chain in PEM: speak TLS; read again at SIGHUP.",
         is_flag=True,
-        commands=("serve", "gateway"),
+        commands=("serve", "gateway", "worker"),
     )
     tls_key: str | None = declare(
         "path",
         None,
         "The certificate's private key in PEM, without a password.",
         is_flag=True,
-        commands=("serve", "gateway"),
+        commands=("serve", "gateway", "worker"),
     )
     open_writes: bool = declare(
         "switch",
         False,
         "Let anybody who can reach a listener beyond loopback write and delete.",
         is_flag=True,
-        commands=("serve", "gateway"),
+        commands=("serve", "gateway", "worker"),
     )
     open_reads: bool = declare(
         "switch",
         True,
         "Let anybody read and list; false: it takes a token or a signed URL.",
-        commands=("serve", "gateway"),
+        commands=("serve", "gateway", "worker"),
     )
     sign_key_file: str | None = declare(
         "path",
         None,
         "File with the keys of signed URLs, one a line.",
         is_flag=True,
-        commands=("serve", "gateway"),
+        commands=("serve", "gateway", "worker"),
     )
     memory_bytes: int = declare(
         "size",
@@ -88,6 +89,7 @@ class Settings:
         least=1,
         most=2**50,
         is_flag=True,
+        commands=("serve", "node", "gateway"),
     )
     data: str | None = declare(
         "path",
@@ -118,7 +120,7 @@ class Settings:
         "Room on the disk, or of `disk`, that no new upload may take: deleting needs some, too.",
         least=0,
         most=2**50,
-        commands=("serve", "node"),
+        commands=("serve", "node", "worker"),
     )
     scrub_s: float | None = declare(
         "duration",
@@ -202,9 +204,15 @@ class Settings:
         least=1,
         most=2**50,
         is_flag=True,
+        commands=("serve", "node", "gateway"),
     )
     max_objects: int = declare(
-        "count", 1_000_000, "Most objects at a time; past it PUTs get 507.", least=1, most=10**9
+        "count",
+        1_000_000,
+        "Most objects at a time; past it PUTs get 507.",
+        least=1,
+        most=10**9,
+        commands=("serve", "node", "gateway"),
     )
     ttl_s: float | None = declare(
         "duration",
@@ -266,6 +274,7 @@ class Settings:
         least=0.001,
         most=86400,
         is_flag=True,
+        commands=("serve", "node", "gateway"),
     )
     reader_stall_s: float = declare(
         "duration",
@@ -287,6 +296,7 @@ class Settings:
         "Longest wait of a GET for a name that doesn't exist yet.",
         least=0,
         most=3600,
+        commands=("serve", "node", "gateway"),
     )
     max_waiters: int = declare(
         "count",
@@ -294,6 +304,7 @@ class Settings:
         "Most GETs that wait for a name at a time; past it 503.",
         least=0,
         most=1_000_000,
+        commands=("serve", "node", "gateway"),
     )
     discard_s: float = declare(
         "duration",
@@ -330,7 +341,7 @@ class Settings:
         (),
         "Rows of who may do what, as `chunkstore token` prints them.",
         key="token",
-        commands=("serve", "gateway"),
+        commands=("serve", "gateway", "worker"),
     )
 
     def __post_init__(self) -> None:
@@ -378,7 +389,8 @@ class Settings:
 
 
 def _declared() -> Iterator[Setting]:
-    for item in fields(Settings):
+    workers = {item.name for item in fields(WorkerSettings)}
+    for item in sorted(fields(Settings), key=lambda item: item.name in workers):
         facts = dict(item.metadata)
         key = facts.pop("key") or re.sub(r"_(s|bytes)$", "", item.name)
         yield Setting(name=item.name, key=key, default=item.default, **facts)

@@ -18,13 +18,20 @@ from chunkstore.errors import (
 from chunkstore.live import Catalog, Upload
 from chunkstore.metrics import Ending
 from chunkstore.objects import Abort, Generation
-from chunkstore.origin.browser import cross_site_reason
 from chunkstore.origin.fields import NO_STORE, content_type_of
 from chunkstore.paths import encode_key, parse_key
 from chunkstore.policy import PolicyTable
 from chunkstore.ring import CHUNK_COST_BYTES
 from chunkstore.server import Exchange
-from chunkstore.wire import Closed, Data, Fields, Refusal, field_block, precondition
+from chunkstore.wire import (
+    Closed,
+    Data,
+    Fields,
+    Refusal,
+    cross_site_reason,
+    field_block,
+    precondition,
+)
 
 __all__ = ["Writing"]
 

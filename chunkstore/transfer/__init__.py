@@ -22,6 +22,7 @@ from chunkstore.transfer.download import download
 from chunkstore.transfer.listing import Entry, Lister, changes
 from chunkstore.transfer.pace import Pace
 from chunkstore.transfer.pool import for_each
+from chunkstore.transfer.resume import Resume, Step
 from chunkstore.transfer.retry import Backoff, Retrying
 from chunkstore.transfer.sink import FileSink, Sink, StreamSink
 from chunkstore.transfer.source import FileSource, Source, StreamSource, read_fd
@@ -39,9 +40,11 @@ __all__ = [
     "Lister",
     "Pace",
     "Receipt",
+    "Resume",
     "Retrying",
     "Sink",
     "Source",
+    "Step",
     "StreamSink",
     "StreamSource",
     "changes",

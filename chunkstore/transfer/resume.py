@@ -30,21 +30,30 @@ class Resume:
     Only bytes of one and the same representation are joined: its strong ETag must be known, must
     hold on the server (If-Range) and must be the one of what comes.
 
+    Args:
+        offset: how many bytes are there already.
+        etag: the strong one that they are of; without it they count for nothing.
+
     Attributes:
         offset: how many bytes are there.
         total: how many the object has, if an answer said so.
         why: for RESTART and REPEAT, why nothing could be joined.
     """
 
-    def __init__(self) -> None:
-        self.offset = 0
+    def __init__(self, offset: int = 0, etag: str = "") -> None:
+        self.offset = offset if etag else 0
         self.total: int | None = None
         self.why = ""
-        self._etag = ""
+        self._etag = etag
         self._skip = 0
         # Where the answer under way ends by what its head says, and whether the object ends there.
         self._stop: int | None = None
         self._is_last = True
+
+    @property
+    def etag(self) -> str:
+        """The strong ETag of what is there; "" if it has none."""
+        return self._etag
 
     def fields(self) -> list[tuple[str, str]]:
         """The fields to ask with: all from there on, and what is still to come (RFC 8673)."""

@@ -3,8 +3,8 @@
 `protocol` is one connection and what the shell drives; `events` is what it gives; `states` is its
 output half as a table. `head` finds and judges a request's head, `fields` holds what it says and
 remembers it, `body` and `chunks` walk its body, `limits` bounds all of them. `response`, `ranges`,
-`conditionals` and `dates` are the rules that handlers need to answer. No clock, no sockets, no
-Trio; h11 stays in here.
+`conditionals`, `dates` and `sites` are the rules that handlers need to answer. No clock, no
+sockets, no Trio; h11 stays in here.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from chunkstore.wire.ranges import (
     resolve_open,
 )
 from chunkstore.wire.response import JSON, NO_LENGTH, REASONS, NoLength, field_block, problem
+from chunkstore.wire.sites import cross_site_reason
 
 __all__ = [
     "JSON",
@@ -66,6 +67,7 @@ __all__ = [
     "WireLimits",
     "Whole",
     "content_range",
+    "cross_site_reason",
     "field_block",
     "http_date",
     "if_range_matches",

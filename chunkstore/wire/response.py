@@ -24,6 +24,7 @@ REASONS: Final[Mapping[int, str]] = {
     100: "Continue",
     200: "OK",
     201: "Created",
+    202: "Accepted",
     204: "No Content",
     206: "Partial Content",
     304: "Not Modified",

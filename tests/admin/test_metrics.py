@@ -151,8 +151,9 @@ async def test_the_page_and_the_exposition_name_the_same(office: Office) -> None
         family.name + ("_total" if family.type == "counter" else ""): family.type
         for family in text_string_to_metric_families(answer.body.decode())
     }
-    of_clusters = {name for name in documented if name.startswith("chunkstore_cluster_")}
-    assert of_clusters  # tests/cluster/test_refusals.py has a gateway
-    of_all = {name: kind for name, kind in documented.items() if name not in of_clusters}
+    others = ("chunkstore_cluster_", "chunkstore_worker_")
+    of_others = {name for name in documented if name.startswith(others)}
+    assert of_others  # tests/cluster/test_refusals.py has a gateway, tests/worker/face a worker
+    of_all = {name: kind for name, kind in documented.items() if name not in of_others}
     assert families == of_all
     assert set(of_all) == MOVES.keys() | ELSEWHERE.keys()

@@ -93,7 +93,11 @@ def test_every_command_and_its_flags_exist(page: Path) -> None:
 
 
 def test_the_admin_paths_that_are_named_exist() -> None:
-    served = set(re.findall(r'"(/[a-z/]*)"', written_in("admin/admin.py", "admin/console.py")))
+    served = set(
+        re.findall(
+            r'"(/[a-z/]*)"', written_in("admin/admin.py", "admin/console.py", "admin/desk.py")
+        )
+    )
     named = {
         span.partition("?")[0]
         for span in code_spans(PAGE)

@@ -316,12 +316,12 @@ def test_backlog() -> None:
 def test_the_limit_on_open_files_is_raised() -> None:
     code = """
 import resource
-from chunkstore import process
+from chunkstore import tuning
 hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-process._raise_descriptor_limit(400)
+tuning.raise_descriptor_limit(400)
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
-process._raise_descriptor_limit(300)
+tuning.raise_descriptor_limit(300)
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=DEADLINE_S)

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import secrets
-from contextlib import suppress
 from enum import Enum
 from pathlib import Path
 
 from chunkstore.errors import DataDirError
-from chunkstore.store.disk.files import Files
+from chunkstore.folders import LOCK_NAME, make_folder, sync_folder, take_lock
 from chunkstore.store.disk.record import ID_BYTES
 
 __all__ = ["FORMAT", "Access", "DataDir"]
 
 FORMAT = 1
 _FORMAT_NAME = "chunkstore.json"
-_LOCK_NAME = "lock"
 _VOLUMES_NAME = "volumes"
 _INDEX_NAME = "index.sqlite"
 _SCRUB_NAME = "scrub"
 _PART_NAME = _FORMAT_NAME + ".part"
 # What may lie in a folder that becomes a data dir; the last comes with a file system of its own.
-_NO_STRANGERS = frozenset({_LOCK_NAME, _VOLUMES_NAME, _PART_NAME, "lost+found"})
+_NO_STRANGERS = frozenset({LOCK_NAME, _VOLUMES_NAME, _PART_NAME, "lost+found"})
 
 
 class Access(Enum):
@@ -60,11 +57,11 @@ class DataDir:
         self.scrub = folder / _SCRUB_NAME
         try:
             if access is Access.MAKE:
-                _make_folder(folder)
+                make_folder(folder)
             known = self._read_format()
             if access is not Access.READ:
                 self._check_writable()
-            self._lock = self._take_lock()
+            self._lock = take_lock(folder, is_reading=access is Access.READ)
             try:
                 self.dir_id = known or self._read_format() or self._make()
             except BaseException:  # whatever it is: others may have the folder
@@ -117,59 +114,20 @@ class DataDir:
 
     def _check_writable(self) -> None:
         """Before anything is written: what can be refused is refused untouched."""
-        for path in (self._folder, self.volumes, self._folder / _LOCK_NAME):
+        for path in (self._folder, self.volumes, self._folder / LOCK_NAME):
             if path.exists() and not os.access(path, os.W_OK, effective_ids=True):
                 raise DataDirError(path, "not writable")
-
-    def _take_lock(self) -> int | None:
-        """The lock's descriptor; None: one who only reads finds no lock, so nobody has it."""
-        path = self._folder / _LOCK_NAME
-        is_reading = self._access is Access.READ
-        flags = os.O_RDONLY if is_reading else os.O_RDWR | os.O_CREAT
-        try:
-            fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
-        except FileNotFoundError:
-            if is_reading:
-                return None
-            raise
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = _holder(fd)
-            os.close(fd)
-            raise DataDirError(self._folder, f"in use by {holder}") from None
-        if not is_reading:
-            os.ftruncate(fd, 0)
-            with suppress(OSError):  # on a full disk others aren't told who has it
-                os.pwrite(fd, b"process %d\n" % os.getpid(), 0)
-        return fd
 
     def _make(self) -> bytes:
         """Make an empty folder ours: the format file comes last, whole or not at all."""
         dir_id = secrets.token_bytes(ID_BYTES)
         self.volumes.mkdir(mode=0o700, exist_ok=True)
-        Files().sync_folder(self._folder)  # the format file says that it is there
+        sync_folder(self._folder)  # the format file says that it is there
         part = self._folder / _PART_NAME
         with part.open("w", encoding="utf-8") as file:
             file.write(json.dumps({"format": FORMAT, "id": dir_id.hex()}) + "\n")
             file.flush()
             os.fsync(file.fileno())
         part.rename(self._folder / _FORMAT_NAME)
-        Files().sync_folder(self._folder)
+        sync_folder(self._folder)
         return dir_id
-
-
-def _holder(fd: int) -> str:
-    """Who has a lock, as far as it says so: one who was killed still stands there."""
-    process, _, number = os.pread(fd, 100, 0).decode("ascii", "replace").strip().partition(" ")
-    is_alive = number.isdigit() and Path("/proc", number).exists()
-    return f"{process} {number}" if is_alive else "another process"
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and those above it, durably."""
-    if folder.exists():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(mode=0o700, exist_ok=True)
-    Files().sync_folder(folder.parent)

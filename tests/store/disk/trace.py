@@ -14,7 +14,15 @@ from pathlib import Path
 
 from chunkstore.store.disk.files import Buffer, Files
 
-__all__ = ["PAGE_BYTES", "Operation", "Recorder", "crash"]
+__all__ = [
+    "PAGE_BYTES",
+    "Operation",
+    "Recorder",
+    "TracedFile",
+    "content_after",
+    "crash",
+    "settle",
+]
 
 PAGE_BYTES = 512
 
@@ -75,7 +83,14 @@ class Recorder(Files):
 
 
 @dataclass
-class _File:
+class TracedFile:
+    """A file as far as it is durable, and what may be.
+
+    Attributes:
+        durable: its bytes.
+        volatile: what was done since, in order.
+    """
+
     durable: bytearray = field(default_factory=bytearray)
     volatile: list[Operation] = field(default_factory=list)
     has_name: bool = False  # durably
@@ -84,18 +99,18 @@ class _File:
 
 def crash(trace: Sequence[Operation], folder: Path, chance: random.Random) -> None:
     """Fill an empty folder with what may be left of a run that ended behind `trace`."""
-    files: dict[str, _File] = {}
+    files: dict[str, TracedFile] = {}
     for one in trace:
         match one.kind:
             case "create":
-                files[one.name] = _File()
+                files[one.name] = TracedFile()
             case "write" | "truncate":
                 files[one.name].volatile.append(one)
             case "sync":
-                _apply_all(files[one.name])
+                settle(files[one.name])
             case "lost":
                 file = files[one.name]
-                file.durable = bytearray(_content(file, chance))
+                file.durable = bytearray(content_after(file, chance))
                 file.volatile.clear()
             case "unlink":
                 files[one.name].is_unlinked = True
@@ -106,10 +121,11 @@ def crash(trace: Sequence[Operation], folder: Path, chance: random.Random) -> No
     for name, file in files.items():
         is_there = file.has_name or chance.random() < 0.5
         if is_there and not (file.is_unlinked and chance.random() < 0.5):
-            (folder / name).write_bytes(_content(file, chance))
+            (folder / name).write_bytes(content_after(file, chance))
 
 
-def _apply_all(file: _File) -> None:
+def settle(file: TracedFile) -> None:
+    """All that was done is durable."""
     for one in file.volatile:
         _apply(file.durable, one)
     file.volatile.clear()
@@ -123,7 +139,7 @@ def _apply(content: bytearray, one: Operation) -> None:
     content[one.number : one.number + len(one.data)] = one.data
 
 
-def _content(file: _File, chance: random.Random) -> bytes:
+def content_after(file: TracedFile, chance: random.Random) -> bytes:
     """The durable bytes, and of the others any pages; often a beginning, or all, or nothing."""
     content = bytearray(file.durable)
     share = chance.choice([0.0, 0.5, 0.9, 1.0])
