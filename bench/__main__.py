@@ -79,6 +79,11 @@ QUESTIONS: dict[str, tuple[str, str | None, str]] = {
     "spread": ("cluster.spread", None, ""),
     "cluster": ("cluster.transfer", "--runs 1 --share 0.1 --peers bare", "--runs 3"),
     "cluster-faults": ("cluster.faults", None, ""),
+    "worker": (
+        "worker.question",
+        "--runs 1 --file-mib 8 --chunk-mb 50 --chunks 10000 --warm",
+        "--runs 3",
+    ),
     "watch": ("watch", None, ""),
     "glass": ("glass", "--seconds 5 --settle 5", "--readers 500"),
     "tight": ("glass --target 0.12", None, ""),

@@ -13,6 +13,7 @@ descriptor.py  what chunks say of themselves, as JSON; pure
 disk/          chunks on disk: published, doomed, removed
 fetch/         downloads
 config.py      limits
+collector.py   Python's garbage collector waits for a start
 reference.py   a chunk in somebody's hand
 manager.py     the chunks of one folder, as callers see them
 shell.py       what is done about what the core decided

@@ -29,7 +29,8 @@ from chunkstore.worker.fetch.source import Sources
 __all__ = ["FileFetch"]
 
 WRITE_BYTES = 2**20
-"""So much is received before a thread writes and hashes it, while more comes."""
+"""So much is received before a thread writes and hashes it, while more comes; to wake up for less
+costs as much again."""
 MISMATCHES_MAX = 2
 """So often may all of a file come and be another: then it is so, and not an accident."""
 
@@ -187,7 +188,7 @@ class FileFetch:
 
     async def _next(self, answer: Answer) -> bytes:
         if answer.length is not None:
-            return await answer.some(WRITE_BYTES)
+            return await answer.some(WRITE_BYTES, least_bytes=WRITE_BYTES)
         piece = await answer.piece()
         return b"" if piece is None else piece.data
 
