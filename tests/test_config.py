@@ -239,7 +239,7 @@ def test_the_table_of_settings_is_whole() -> None:
         *("--tls-cert", "--tls-key", "--sign-key-file"),
         *("--heal-after", "--repair-rate", "--move-rate", "--scrub-parts"),
         *("--assignment", "--assignment-poll", "--quota", "--refuse-private"),
-        *("--fetch-chunks", "--fetch-files", "--fetch-per-host"),
+        *("--fetch-chunks", "--fetch-files", "--fetch-per-chunk", "--fetch-per-host"),
     }
 
 

@@ -62,6 +62,14 @@ class WorkerSettings:
         most=1024,
         is_flag=True,
     )
+    fetch_per_chunk: int = _declare(
+        "count",
+        4,
+        "Files that it downloads at a time of one chunk.",
+        least=1,
+        most=1024,
+        is_flag=True,
+    )
     fetch_per_host: int = _declare(
         "count",
         8,

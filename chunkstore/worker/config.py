@@ -14,6 +14,7 @@ class WorkerConfig:
     Attributes:
         chunks_max: chunks that are downloaded at a time.
         files_max: files at a time, of all chunks together.
+        files_per_chunk: at a time, of one chunk.
         files_per_host: at a time from one host and port.
         quota_bytes: of the whole folder: what is whole, on its way and on its way out; None: what
             the disk has.
@@ -30,6 +31,7 @@ class WorkerConfig:
 
     chunks_max: int = 8
     files_max: int = 16
+    files_per_chunk: int = 4
     files_per_host: int = 8
     quota_bytes: int | None = None
     reserve_bytes: int = 256 * 2**20
@@ -44,6 +46,7 @@ class WorkerConfig:
         for name, least, most in (
             ("chunks_max", 1, 1024),
             ("files_max", 1, 1024),
+            ("files_per_chunk", 1, 1024),
             ("files_per_host", 1, 1024),
             ("reserve_bytes", 0, 2**60),
             ("connect_s", 0.001, 3600),

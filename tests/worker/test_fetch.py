@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -335,3 +336,32 @@ def test_a_file_shorter_than_its_record_counts_for_nothing(tmp_path: Path) -> No
     two.open()
     assert two.offset == 0
     two.close()
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("files_per_chunk", 2), ("files_per_host", 2)])
+async def test_no_more_files_come_at_a_time_than_may(
+    limit: str, expected: int, tmp_path: Path
+) -> None:
+    storage, most = Storage(lambda _: Fault.SLOW), 0
+    names = "abcde"
+    for name in names:
+        storage.put(f"/{name}", CONTENT)
+    config = replace(WorkerConfig(), **{limit: expected})  # type: ignore[arg-type]  # by name
+    fetching = Fetching(config, connect=storage.connect, in_thread=Threads(Random(2)))
+
+    def wrote(_: int) -> None:
+        nonlocal most
+        most = max(most, storage.open_count)
+
+    async def learned(_: int) -> None:
+        return
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(storage.run)
+        files = {name: f"http://storage.test/{name}" for name in names}
+        chunk = DataChunk(b"c" * 32, b"d" * 32, range(1), files)
+        await fetching.fetch_chunk(chunk, tmp_path, wrote=wrote, learned=learned)
+        await fetching.aclose()
+        nursery.cancel_scope.cancel()
+    assert most == expected
+    assert sorted(os.listdir(tmp_path)) == list(names)

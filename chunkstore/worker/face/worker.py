@@ -37,6 +37,7 @@ def config_of(settings: Settings) -> WorkerConfig:
     return WorkerConfig(
         chunks_max=settings.fetch_chunks,
         files_max=settings.fetch_files,
+        files_per_chunk=settings.fetch_per_chunk,
         files_per_host=settings.fetch_per_host,
         quota_bytes=settings.quota_bytes,
         reserve_bytes=settings.disk_reserve_bytes,

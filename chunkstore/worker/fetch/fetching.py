@@ -84,6 +84,7 @@ class Fetching(trio.abc.AsyncResource):
         here: dict[str, int] = {}
         facts: dict[str, FileFacts] = {}
         failure: Exception | None = None
+        turns = trio.Semaphore(self._config.files_per_chunk)
 
         def moved(name: str, offset: int) -> None:
             # The first is what an earlier try left.
@@ -109,7 +110,7 @@ class Fetching(trio.abc.AsyncResource):
                 learned=partial(sized, name),
             )
             try:
-                async with self._slot(record):
+                async with turns, self._slot(record):
                     facts[name] = await one.run()
             except Exception as error:  # the first one counts, and ends the others
                 failure = failure or error
