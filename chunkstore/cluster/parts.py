@@ -1,7 +1,7 @@
 """The parts of one object, as they are written: all at once, the slowest waited for within bounds.
 
     place, open     nodes for them, and a request to each
-    put             the next record of each part, once all that keep up have room for it
+    room, put       the next record of each part, once all that keep up have room for it
     finish          all of them durable; those that were lost on other nodes, if there are any
 
 A part is one request. So one that is lost is made anew as a whole: from memory, while all of the
@@ -123,20 +123,23 @@ class Parts:
         if failure is not None:
             raise failure
 
-    async def put(self, records: Sequence[bytes], *, is_last: bool = False) -> None:
-        """The next record of each part; waits for the slowest that still counts.
+    async def room(self) -> None:
+        """Wait until all lanes take another record, the slowest that still counts too.
 
         Raises:
             QuorumError: too few parts are left for the object to be read.
         """
         await self._until(lambda: all(lane.has_room for lane in self._alive()))
+
+    def put(self, records: Sequence[bytes], *, is_last: bool = False) -> None:
+        """The next record of each part, once there is `room`."""
         for lane in self._alive():
             self._put(lane, records[lane.part.index], is_last=is_last)
 
     async def sent(self) -> None:
         """Wait until all parts are over: durable, or lost.
 
-        Raises: as `put`.
+        Raises: as `room`.
         """
         await self._until(lambda: all(lane.is_over for lane in self._alive()))
 

@@ -9,6 +9,7 @@ made when its parts are durable. What a commit replaces is taken away as soon as
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterator
 from functools import partial
@@ -70,7 +71,7 @@ class ClusterStore:
         links: Links,
         *,
         wall_s: Callable[[], float] = time.time,
-        in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] = trio.to_thread.run_sync,
+        in_thread: Callable[[Callable[[], Any]], Awaitable[Any]] | None = None,
     ) -> None:
         self.scribe = scribe
         self.fleet = fleet
@@ -79,7 +80,9 @@ class ClusterStore:
         self.windows = Windows(self.fetcher)
         self.turns = Turns()
         self.collector = Collector(links, fleet)
-        self.in_thread = in_thread
+        # More at a time than processors take memory, and nothing is done sooner.
+        limiter = trio.CapacityLimiter(os.cpu_count() or 1)
+        self.in_thread = in_thread or partial(trio.to_thread.run_sync, limiter=limiter)
         self.leaving: set[tuple[int, int]] = set()
         self.tasks: list[Callable[[], Awaitable[None]]] = []
         self._wall_s = wall_s

@@ -168,10 +168,11 @@ class ClusterUpload:
         """All records, to the end of the object; what stands behind the last of them."""
         while True:
             await self._until(lambda: self._cutter.has_stripe or self._ending is not None)
+            await parts.room()  # what is cut takes memory, and what waits for it is in the ring
             if not self._cutter.has_stripe:
                 break
-            await parts.put(await self._cut(codec))
-        await parts.put(await self._last(codec), is_last=True)
+            parts.put(await self._cut(codec))
+        parts.put(await self._last(codec), is_last=True)
         assert self._ending is not None
         return self._cutter.descriptions(self._key, codec.m, self._ending.facts)
 

@@ -127,7 +127,11 @@ class SocketTransport(Transport):
             self._is_drained = True
             try:
                 if self._is_flooded:
-                    data = memoryview(self.raw.recv(limit_bytes))
+                    # Room for what isn't there would be cut off again, and leave holes between
+                    # what is kept: too small for the next receive.
+                    waiting_bytes = self._queued_bytes(termios.FIONREAD)
+                    size = min(limit_bytes, max(waiting_bytes, FLOOD_BYTES))
+                    data = memoryview(self.raw.recv(size))
                 else:
                     data = _inbox_view[: self.raw.recv_into(_inbox, min(limit_bytes, INBOX_BYTES))]
                 self._is_flooded = len(data) >= FLOOD_BYTES
@@ -168,8 +172,11 @@ class SocketTransport(Transport):
                 raise trio.BrokenResourceError(str(error)) from error
 
     def unsent_bytes(self) -> int:
+        return self._queued_bytes(termios.TIOCOUTQ)
+
+    def _queued_bytes(self, queue: int) -> int:
         try:
-            answer = fcntl.ioctl(self.raw, termios.TIOCOUTQ, bytes(_COUNT.size))
+            answer = fcntl.ioctl(self.raw, queue, bytes(_COUNT.size))
         except OSError:
             return 0  # not every system tells it of sockets
         count: int = _COUNT.unpack(answer)[0]

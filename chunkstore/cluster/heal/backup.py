@@ -154,7 +154,7 @@ class Backup:
 
     async def _pieces(self) -> AsyncIterator[bytes]:
         in_thread = self._store.in_thread
-        file: BinaryIO = await in_thread(partial(self._packed.open, "rb"))
+        file: BinaryIO = await in_thread(lambda: self._packed.open("rb"))
         try:
             while data := await in_thread(partial(file.read, PIECE_BYTES)):
                 yield data
