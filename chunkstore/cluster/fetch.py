@@ -18,7 +18,7 @@ from chunkstore.client import Answer, expect
 from chunkstore.cluster.codec import Codec
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.names import Part, part_path
-from chunkstore.cluster.patience import Patience
+from chunkstore.cluster.patience import LAG_S, SPARED_S, Patience
 from chunkstore.cluster.race import Ask, Race
 from chunkstore.cluster.stripe import K, Layout
 from chunkstore.cluster.unit import Flaw, RecordReader
@@ -83,7 +83,16 @@ class Fetch:
         grown: set when more of them is here, and replaced.
     """
 
-    __slots__ = ("_changed", "_fetcher", "_late_at_s", "_place", "_race", "_units", "grown")
+    __slots__ = (
+        "_changed",
+        "_fetcher",
+        "_late_at_s",
+        "_place",
+        "_race",
+        "_spared_s",
+        "_units",
+        "grown",
+    )
 
     def __init__(self, fetcher: Fetcher, place: Place, start: int, stop: int) -> None:
         now_s = trio.current_time()
@@ -100,6 +109,7 @@ class Fetch:
         )
         self._units: dict[tuple[int, int], bytes] = {}
         self._late_at_s: dict[Ask, float] = {}
+        self._spared_s = 0.0
         self._changed = trio.Event()
         self.grown = trio.Event()
 
@@ -144,6 +154,12 @@ class Fetch:
 
     def _mark_late(self) -> None:
         now_s = trio.current_time()
+        lag_s = now_s - min(self._late_at_s.values(), default=now_s)
+        if lag_s >= LAG_S and self._spared_s < SPARED_S:
+            # What has come meanwhile may not have been read yet: nodes get as long as was lost.
+            self._spared_s += lag_s
+            for ask, late_at_s in self._late_at_s.items():
+                self._late_at_s[ask] = max(late_at_s, now_s) + lag_s
         for ask in [ask for ask, late_at_s in self._late_at_s.items() if late_at_s <= now_s]:
             del self._late_at_s[ask]
             self._race.is_late(*ask)

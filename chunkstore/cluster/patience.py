@@ -10,16 +10,20 @@ from __future__ import annotations
 from collections import deque
 from statistics import median
 
-__all__ = ["LEAST_S", "SHUNNED_S", "Patience"]
+__all__ = ["FIRST_S", "LAG_S", "LEAST_S", "SHUNNED_S", "SPARED_S", "Patience"]
 
 LEAST_S = 0.05
 """Nobody is late before that: a pause of the garbage collector is no reason to ask twice."""
 TIMES = 3.0
 SHUNNED_S = 5.0
 """A node that was late or broke off is asked last for so long; then it may show that it is back."""
+LAG_S = 0.01
+"""Who looks for late ones so much later than was due was held up itself: no node did that."""
+SPARED_S = 0.1
+"""So much of that is made up for in one fetch."""
 _SAMPLES = 64
 """Kept of each node; some 2 KiB."""
-_FIRST_S = 0.15
+FIRST_S = 0.15
 """Late is what takes longer, as long as nothing is known."""
 _RENEWED = 64
 """The percentiles are computed anew after so many samples."""
@@ -33,7 +37,7 @@ class Patience:
     """
 
     def __init__(self) -> None:
-        self.late_s = _FIRST_S
+        self.late_s = FIRST_S
         self._samples: dict[int, deque[float]] = {}
         self._shunned_until_s: dict[int, float] = {}
         self._fresh = 0

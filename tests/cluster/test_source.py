@@ -10,11 +10,11 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from chunkstore.cluster import windows as windows_module
 from chunkstore.cluster.names import Part, part_path
-from chunkstore.cluster.patience import LEAST_S
+from chunkstore.cluster.patience import FIRST_S, LAG_S, LEAST_S
 from chunkstore.cluster.stripe import STRIPE_BYTES, UNIT_BYTES, K, Layout
 from chunkstore.cluster.windows import CURSOR_S
 from chunkstore.errors import DamagedError
@@ -223,6 +223,37 @@ def test_a_stopped_node_costs_the_hedge_once(stopped: int) -> None:
         began_s = trio.current_time()
         assert await stage.read(0, 10) == LONG[:10]
         assert trio.current_time() == began_s
+
+    run_stage(test, LONG)
+
+
+@pytest.mark.parametrize("held_up_s", [0.0, LAG_S, 0.5])
+def test_what_held_the_gateway_up_is_no_nodes_fault(held_up_s: float) -> None:
+    """Longer than nodes have, in one go; one that stands still is found out all the same."""
+
+    async def test(stage: Stage) -> None:
+        for _ in range(4):
+            assert await stage.read(0, UNIT_BYTES) == LONG[:UNIT_BYTES]
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, MockClock)
+        for node in range(1, 6):
+            stage.nodes.mishaps[node] = partial(late, seconds=FIRST_S - 0.001)
+        stage.nodes.asked.clear()
+        async with trio.open_nursery() as nursery:
+
+            async def read() -> None:
+                assert await stage.read(0, STRIPE_BYTES) == LONG[:STRIPE_BYTES]
+
+            nursery.start_soon(read)
+            await wait_all_tasks_blocked()
+            if held_up_s:
+                clock.jump(FIRST_S + held_up_s)
+        assert sorted(node for node, _ in gets(stage)) == [1, 2, 3, 4, 5]
+        stage.nodes.mishaps.clear()
+        stage.nodes.stopped.add(1)
+        began_s = trio.current_time()
+        assert await stage.read(0, 10) == LONG[:10]
+        assert trio.current_time() - began_s < FIRST_S + 0.001
 
     run_stage(test, LONG)
 
