@@ -96,7 +96,6 @@ class ClusterSource:
     async def range(self, offset: int, limit_bytes: int) -> bytes | memoryview:
         """As `Source.range`; all of what is little, of more what a unit has."""
         assert self._holds, "read without being held"
-        await trio.lowlevel.checkpoint()
         stop = min(offset + limit_bytes, self._written_bytes)
         if offset >= stop:
             raise DamagedError(self.key, f"its bytes from {offset} on are missing")

@@ -41,6 +41,8 @@ class Source(Protocol):
     async def range(self, offset: int, limit_bytes: int) -> FileRange | bytes | memoryview:
         """Bytes from `offset` on, at least one, checked: in a file, or themselves, for good.
 
+        It may not wait at all: who asks again and again lets others run in between.
+
         Args:
             offset: absolute, of a byte that was stored.
             limit_bytes: most that are wanted; fewer may come.

@@ -296,7 +296,7 @@ class Reading:
                     await exchange.send_file(head, part)
                     start += part.size
                 elif part is not None:
-                    await exchange.send([head, part])
+                    await exchange.send([head, part] if head else [part])
                     start += len(part)
                 else:
                     upto = min(start + SLICE_BYTES, stop)

@@ -51,6 +51,7 @@ class Stage:
         try:
             while start + len(found) < stop:
                 at = start + len(found)
+                await trio.lowlevel.checkpoint()  # as all do who ask a source
                 found += await self.source.range(at, min(limit, stop - at))
                 self.peak_bytes = max(self.peak_bytes, self.windows.used_bytes)
         finally:
