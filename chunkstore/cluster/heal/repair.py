@@ -97,13 +97,16 @@ class Repair:
 
     @property
     def is_settled(self) -> bool:
-        """Nothing is left to be made now, as far as is known, and nothing is waited for."""
+        """Nothing is left to be made now, as far as is known, and nothing is waited for.
+
+        What failed again and again isn't either: perhaps only a move makes room for it.
+        """
         return (
             self._outlook is not None
             and self._outlook.up == self._up
             and not self._outlook.is_paused
             and not self._is_busy
-            and not self._retries
+            and not self._retries.is_hopeful
             and not self._store.damage.has_news
         )
 

@@ -9,6 +9,8 @@ __all__ = ["FIRST_S", "LONGEST_S", "Retries"]
 FIRST_S = 1.0
 """After the first failure; twice as long after each one more."""
 LONGEST_S = 600.0
+HOPELESS_COUNT = 6
+"""Behind so many failures, half a minute to a minute, nothing else waits for an object any more."""
 RETRIES_MAX = 10_000
 """Objects that are known to have failed; more are found by going through all manifests again."""
 
@@ -23,13 +25,19 @@ class Retries:
         left_out_count: failed, and aren't kept.
     """
 
-    __slots__ = ("_draw", "_left_out_due_s", "_waiting", "left_out_count")
+    __slots__ = ("_draw", "_hopeful", "_left_out_due_s", "_waiting", "left_out_count")
 
     def __init__(self, draw: Callable[[], float]) -> None:
         self._draw = draw
         self._waiting: dict[int, tuple[int, float]] = {}  # failures so far, when it is due
+        self._hopeful: set[int] = set()
         self.left_out_count = 0
         self._left_out_due_s = 0.0
+
+    @property
+    def is_hopeful(self) -> bool:
+        """Some of them may well be done soon."""
+        return bool(self._hopeful)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -46,10 +54,15 @@ class Retries:
             return
         delay_s = min(FIRST_S * 2.0 ** min(count, 32), LONGEST_S) * (0.5 + self._draw() / 2)
         self._waiting[generation] = count + 1, now_s + delay_s
+        if count + 1 < HOPELESS_COUNT:
+            self._hopeful.add(generation)
+        else:
+            self._hopeful.discard(generation)
 
     def done(self, generation: int) -> None:
         """It has what it needs, or is gone."""
         self._waiting.pop(generation, None)
+        self._hopeful.discard(generation)
 
     def is_left_out_due(self, now_s: float) -> bool:
         """Whether there are some of those, and they may be looked for again; true once."""

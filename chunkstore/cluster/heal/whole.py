@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "make_whole"]
 
-_ELSEWHERE = (410, 507)
-"""What a node answers that doesn't take a part, and won't for a while: it was taken away there just
-now, or there is no room."""
+_WELL = (410, 507)
+"""What a node answers that is well, but doesn't take a part: it was taken away there just now, or
+there is no room. One whose disk can't be written says 500, and may do so for ever."""
 
 
 class Outcome(NamedTuple):
@@ -161,8 +161,8 @@ class _Attempt:
         """Nodes that didn't take a part, and needn't; those that are just not well are shunned."""
         nodes = set()
         for lane in self.failed:
-            is_refusal = isinstance(lane.error, StatusError) and lane.error.status in _ELSEWHERE
-            if not is_refusal:
+            is_refusal = isinstance(lane.error, StatusError)
+            if not (isinstance(lane.error, StatusError) and lane.error.status in _WELL):
                 self._store.fetcher.patience.shun(lane.node, trio.current_time())
             if is_refusal or self._manifest.node(lane.part.index) != lane.node:
                 nodes.add(lane.node)
