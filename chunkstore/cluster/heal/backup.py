@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import zlib
 from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -115,7 +116,7 @@ class Backup:
         except DiskError as error:
             self._holders, trouble = (), str(error)
         finally:
-            with trio.CancelScope(shield=True):
+            with trio.CancelScope(shield=True), suppress(DiskError):  # the next one makes room
                 await self._store.in_thread(self._tidy)
         is_short = len(self._holders) < wanted
         self._say(trouble or "too few nodes are up and have room" if is_short else "", wanted)
@@ -153,13 +154,17 @@ class Backup:
             self._packed.unlink(missing_ok=True)
 
     async def _pieces(self) -> AsyncIterator[bytes]:
+        """Raises: DiskError: they can't be read."""
         in_thread = self._store.in_thread
-        file: BinaryIO = await in_thread(lambda: self._packed.open("rb"))
-        try:
-            while data := await in_thread(partial(file.read, PIECE_BYTES)):
+        with disk_errors(self._packed):
+            file: BinaryIO = await in_thread(partial(self._packed.open, "rb"))
+        with file:
+            while True:
+                with disk_errors(self._packed):
+                    data: bytes = await in_thread(partial(file.read, PIECE_BYTES))
+                if not data:
+                    return
                 yield data
-        finally:
-            file.close()
 
     # --- the nodes -----------------------------------------------------------------------------
 

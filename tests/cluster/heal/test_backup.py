@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +14,7 @@ from chunkstore.cluster.heal.backup import LOOK_S, RETRY_S, Backup
 from chunkstore.cluster.names import BACKUPS, parse_backup
 from chunkstore.cluster.store import ClusterStore
 from chunkstore.server import Exchange, Handler
-from tests.cluster.gateway import Gateway, put
+from tests.cluster.gateway import Gateway, inline, put
 from tests.cluster.recover.test_recovery import recovered
 from tests.origin.drive import WALL_S
 
@@ -153,3 +154,33 @@ async def spoil(it: Scene, node: int, number: int) -> None:
     ) as answer:
         await answer.body()
         assert answer.status in (200, 201)
+
+
+async def test_a_folder_that_can_not_be_used_is_no_end(tmp_path: Path) -> None:
+    async with Gateway.open(7) as gateway, scene(gateway, tmp_path) as it:
+        (tmp_path / "backup.sqlite").mkdir()
+        await trio.sleep(LOOK_S + 1)
+        assert it.held() == {}
+        [note] = it.notes
+        assert note.startswith("the metadata is copied to 0 of 3 nodes: ")
+        (tmp_path / "backup.sqlite").rmdir()
+        await trio.sleep(RETRY_S + LOOK_S)
+        assert len(it.held()) == 1
+        assert it.notes[1:] == ["the metadata is copied to 3 nodes again"]
+
+
+async def test_a_file_that_goes_meanwhile_is_no_end(tmp_path: Path) -> None:
+    async def losing(call: Callable[[], Any]) -> Any:  # noqa: ANN401 - whatever it returns
+        made = await inline(call)
+        if getattr(call, "__name__", "") == "_pack":
+            (tmp_path / "backup.sqlite.z").unlink()
+            it.store.in_thread = inline
+        return made
+
+    async with Gateway.open(7) as gateway, scene(gateway, tmp_path) as it:
+        it.store.in_thread = losing
+        await trio.sleep(LOOK_S + 1)
+        assert it.held() == {}
+        await trio.sleep(RETRY_S + LOOK_S)
+        assert len(it.held()) == 1
+        assert len(it.notes) == 2
