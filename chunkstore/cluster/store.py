@@ -86,6 +86,7 @@ class ClusterStore:
         self.leaving: set[tuple[int, int]] = set()
         self.tasks: list[Callable[[], Awaitable[None]]] = []
         self._wall_s = wall_s
+        self._untidy: list[Callable[[Meta], object]] = []
         self._readers = Readers()
         self._ledger = Ledger(_manifests(meta))
         [first] = meta.batch([lambda meta: meta.reserve(BLOCK_COUNT)])
@@ -140,6 +141,9 @@ class ClusterStore:
         while True:
             await trio.sleep(EXPIRE_S)
             self._readers.expire(trio.current_time())
+            again, self._untidy = self._untidy, []
+            for change in again:
+                self.tidy(change)
 
     # --- objects -------------------------------------------------------------------------------
 
@@ -268,11 +272,20 @@ class ClusterStore:
     def drop(self, generation: int, tried: set[tuple[int, int]]) -> None:
         """An upload came to nothing: take its parts away, then its record."""
         self.damage.drop(generation)
-
-        def forget() -> None:
-            self.scribe.put(lambda meta: meta.abort(generation), lambda *_: None, is_lasting=False)
-
+        forget = partial(self.tidy, lambda meta: meta.abort(generation))
         self.collector.put(generation, tried, forget)
+
+    def tidy(self, change: Callable[[Meta], object]) -> None:
+        """Have a record taken away that nothing needs; while that can't be noted, again and again.
+
+        An intent that stayed would keep its part where it is.
+        """
+
+        def done(_: object, error: StoreError | None) -> None:
+            if error is not None:
+                self._untidy.append(change)
+
+        self.scribe.put(change, done, is_lasting=False)
 
     def when_idle(self, generation: int, act: Callable[[], None]) -> None:
         """Have `act` called once nobody reads a generation, or when that takes too long."""
@@ -365,9 +378,7 @@ class ClusterStore:
             self.when_idle(manifest.generation, forget)
 
     def _forget(self, generation: int, nodes: tuple[int, ...]) -> None:
-        def forget() -> None:
-            self.scribe.put(lambda meta: meta.forget(generation), lambda *_: None, is_lasting=False)
-
+        forget = partial(self.tidy, lambda meta: meta.forget(generation))
         self.collector.put(generation, set(enumerate(nodes)), forget)
 
 

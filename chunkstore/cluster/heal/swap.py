@@ -117,4 +117,4 @@ def undo(store: ClusterStore, intent: Swap) -> None:
 
 def _end(store: ClusterStore, intent: Swap) -> None:
     """What was written has left its node, or is an orphan there."""
-    store.scribe.put(lambda meta: meta.end_swap(intent), lambda *_: None, is_lasting=False)
+    store.tidy(lambda meta: meta.end_swap(intent))

@@ -15,8 +15,8 @@ from trio.testing import MockClock
 from chunkstore.cluster.heal.swap import deliver, swap
 from chunkstore.cluster.meta import Swap
 from chunkstore.cluster.names import Part
-from chunkstore.cluster.store import ClusterStore
-from chunkstore.errors import StatusError
+from chunkstore.cluster.store import EXPIRE_S, ClusterStore
+from chunkstore.errors import DiskFullError, StatusError
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.test_upload import parts_of, payload, read
@@ -177,3 +177,31 @@ async def test_what_a_dead_gateway_began_is_taken_away(autojump_clock: MockClock
             await deliver(store.fetcher.links, part, target, body(data), len(data))
         async with gateway.life() as store:
             await settle(gateway, store, DATA)
+
+
+async def test_what_cannot_be_noted_is_tidied_up_later(autojump_clock: MockClock) -> None:
+    """Else that part could never be moved again, nor made anew."""
+
+    def full(*_: object, **__: object) -> list[object]:
+        raise DiskFullError("as told")
+
+    async with Gateway.open(8) as gateway, gateway.life() as store:
+        await put(store, "/a", DATA)
+        manifest = store.manifest("/a")
+        assert manifest is not None
+        [spare] = gateway.nodes.sites.keys() - set(manifest.nodes)
+        batch = gateway.meta.batch
+
+        async def fail() -> None:
+            gateway.meta.batch = full  # type: ignore[assignment,method-assign]
+            raise StatusError(500, "as told")
+
+        with pytest.raises(StatusError):
+            await swap(store, manifest, 3, spare, fail)
+        await trio.sleep(20)
+        gateway.meta.batch = batch  # type: ignore[method-assign]
+        assert len(gateway.meta.swaps()) == 1
+        await trio.sleep(EXPIRE_S + 1)
+        assert gateway.meta.swaps() == []
+        assert await move(gateway, store, 3, spare)
+        await settle(gateway, store, DATA)
