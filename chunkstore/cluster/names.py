@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 __all__ = [
     "BACKUPS",
+    "GENERATION_MAX",
     "PARTS",
     "Part",
     "backup_path",
@@ -28,6 +29,8 @@ PARTS = "/parts/"
 """The folder that all parts of a node lie in."""
 BACKUPS = "/backup/"
 """The folder that copies of the metadata lie in."""
+GENERATION_MAX = 2**62
+"""What is numbered higher isn't of this program: metadata counts to 2**63, and leaves some out."""
 _PART = re.compile(r"/parts/([0-9a-f]{16})\.(0|[1-9][0-9]{0,2})")
 _BACKUP = re.compile(r"/backup/([0-9a-f]{32})\.([0-9a-f]{16})")
 
@@ -53,7 +56,9 @@ def part_path(part: Part) -> str:
 def parse_part(path: str) -> Part | None:
     """The part that a path names; None: it is the path of none."""
     found = _PART.fullmatch(path)
-    return Part(int(found[1], 16), int(found[2])) if found else None
+    if found is None or (generation := int(found[1], 16)) > GENERATION_MAX:
+        return None
+    return Part(generation, int(found[2]))
 
 
 def backup_path(cluster_id: str, number: int) -> str:

@@ -224,8 +224,12 @@ class Description(NamedTuple):
             return None
         generation, k, m, part, size_bytes, sha256, key_bytes, _ = _FIXED.unpack_from(body)
         facts_at = _FIXED.size + key_bytes
-        key, facts = body[_FIXED.size : facts_at], body[facts_at : -_LENGTH.size]
-        return cls(key.decode("utf-8"), generation, k, m, part, size_bytes, sha256, facts)
+        facts = body[facts_at : -_LENGTH.size]
+        try:
+            key = body[_FIXED.size : facts_at].decode("utf-8")
+        except UnicodeDecodeError:
+            return None
+        return cls(key, generation, k, m, part, size_bytes, sha256, facts)
 
     @staticmethod
     def size_of(tail: bytes) -> int | None:

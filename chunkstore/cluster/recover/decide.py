@@ -11,10 +11,11 @@ from collections import defaultdict
 from collections.abc import Collection
 from enum import Enum
 
+from chunkstore.cluster.codec import MAX_M
 from chunkstore.cluster.ledger import with_digest
 from chunkstore.cluster.meta import NOWHERE, Manifest
 from chunkstore.cluster.recover.merge import Found
-from chunkstore.cluster.stripe import Layout
+from chunkstore.cluster.stripe import K, Layout
 from chunkstore.cluster.unit import Description
 
 __all__ = ["Verdict", "decide", "described"]
@@ -35,6 +36,9 @@ def described(description: Description, size_bytes: int) -> Manifest | None:
     Args:
         size_bytes: of that part; None comes back where it can't be that of a whole one.
     """
+    _, _, k, m, part, *_ = description
+    if k != K or m > MAX_M or part >= K + MAX_M:
+        return None
     layout = Layout(description.size_bytes)
     if size_bytes != layout.records_bytes + len(description.encode()):
         return None

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import google_crc32c
 import pytest
 import trio
 
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.meta import NOWHERE, Manifest, NodeRecord
-from chunkstore.cluster.names import Part, part_path
+from chunkstore.cluster.names import Part, parse_part, part_path
 from chunkstore.cluster.recover import recovery
 from chunkstore.cluster.recover.build import Report
 from chunkstore.cluster.recover.recovery import Recovery
 from chunkstore.cluster.sqlite import SqliteMeta
+from chunkstore.cluster.unit import Description
 from chunkstore.errors import ChunkstoreError, FetchError
 from tests.cluster.gateway import Gateway, inline, put
+from tests.cluster.nodes import SIGNER
+from tests.origin.drive import WALL_S
 
 CLUSTER = "c" * 32
 
@@ -141,3 +147,52 @@ async def write(links: Links, node: int, part: Part, data: bytes) -> None:
     ) as answer:
         await answer.body()
         assert answer.status in (200, 201)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k": 0},
+        {"k": 255},
+        {"m": 255},
+        {"m": 0},
+        {"part": 7},
+        {"size_bytes": 2**64 - 1},
+        {"size_bytes": 5},
+        {"generation": 2**63},
+        {"generation": 2**64 - 1},
+        {"generation": 2**63 - 2},
+        {"key": "no name at all"},
+        {"key": ""},
+        {"key": "/\udcff"},
+        {"facts": b""},
+    ],
+    ids=str,
+)
+async def test_what_a_part_says_of_itself_may_be_anything(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    told = Description("/x", 900, 5, 2, 3, 0, bytes(32), b"facts")._replace(**changes)
+    async with Gateway.open(8) as gateway:
+        manifests = await fill(gateway)
+        path = part_path(Part(told.generation, told.part))
+        data = encoded(told)
+        is_part = parse_part(path) is not None
+        generation = told.generation if is_part else None
+        name, value = SIGNER.field(
+            "PUT", path, now_s=WALL_S + trio.current_time(), length=len(data), generation=generation
+        )
+        answer = await gateway.nodes.sites[4].put(path, data, f"{name}: {value}")
+        assert answer.status == 201
+        report, found = await recovered(gateway, tmp_path, range(1, 9), drops_incomplete=True)
+        assert found == manifests
+        assert report.object_count == len(manifests)
+
+
+def encoded(told: Description) -> bytes:
+    """As `Description.encode`, also with a key that is none."""
+    if not told.key.isascii():
+        plain = told._replace(key="/" * len(told.key.encode("utf-8", "surrogateescape"))).encode()
+        body = plain.replace(b"/" * 2, b"/\xff", 1)[:-8]
+        return body + struct.pack("<I", google_crc32c.value(body)) + plain[-4:]
+    return told.encode()
