@@ -98,7 +98,7 @@ class Inquiry(trio.abc.AsyncResource):
         await expect(answer, 200)
         try:
             members = json.loads(await answer.body())
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FetchError(self._stranger) from error
         if not isinstance(members, dict):
             raise FetchError(self._stranger)

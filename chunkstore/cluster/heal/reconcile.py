@@ -33,12 +33,12 @@ class Listed(NamedTuple):
 
     Attributes:
         generation, part: of the object, and the index of the part in it.
-        size_bytes: all of it.
+        size_bytes: all of it; None: it is still being written.
     """
 
     generation: int
     part: int
-    size_bytes: int
+    size_bytes: int | None
 
 
 def reconcile(

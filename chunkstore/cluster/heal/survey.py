@@ -13,7 +13,6 @@ Uploads, repairs and readers go on meanwhile, so each thing that looks wrong is 
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,16 @@ import trio
 
 from chunkstore.client import expect
 from chunkstore.cluster.heal.reconcile import Listed, Verdict, reconcile
+from chunkstore.cluster.listing import list_page
 from chunkstore.cluster.membership import Membership
 from chunkstore.cluster.meta import Manifest, Meta
-from chunkstore.cluster.names import PARTS, Part, parse_part, part_path
+from chunkstore.cluster.names import GENERATION_MAX, PARTS, Part, parse_part, part_path
 from chunkstore.errors import FetchError, StatusError, StoreError
 
 if TYPE_CHECKING:
     from chunkstore.cluster.store import ClusterStore
 
-__all__ = ["PERIOD_S", "RETRY_S", "SETTLE_S", "Page", "Row", "Survey", "parse_page"]
+__all__ = ["PERIOD_S", "RETRY_S", "SETTLE_S", "Survey"]
 
 SETTLE_S = 1.0
 """A node that came is let alone for so long."""
@@ -42,13 +42,12 @@ LOOK_S = 1.0
 """Who came and who went is looked for so often."""
 PAGE_COUNT = 500
 """Parts, and manifests, at a time: 2 ms of work."""
-_LAST = 2**63 - 1
-"""The metadata counts no further: a part of a higher generation isn't of this cluster."""
+_STRANGE = "newer than the metadata, which must be an old copy: `cluster recover` makes it anew"
 _LOST = (404, 410, 500)
 """What a node answers that has no such part, or can't read it."""
 
 
-class Row(NamedTuple):
+class _Row(NamedTuple):
     """A part as its node lists it.
 
     Attributes:
@@ -57,36 +56,6 @@ class Row(NamedTuple):
 
     part: Listed
     etag: str
-
-
-class Page(NamedTuple):
-    """Some of a node's parts, in the order of their generations.
-
-    Attributes:
-        after: where the next page begins, percent-encoded; None: this is the last one.
-    """
-
-    rows: list[Row]
-    after: str | None
-
-
-def parse_page(body: bytes) -> Page:
-    """What a node answers to LIST; names that aren't those of parts are left out.
-
-    Raises:
-        ValueError: it is no such answer.
-    """
-    try:
-        members = json.loads(body)
-        listed = [(parse_part(row["path"]), row["size"], row["etag"]) for row in members["objects"]]
-        rows = [
-            Row(Listed(part.generation, part.index, size), etag)
-            for part, size, etag in listed
-            if part is not None and part.generation <= _LAST
-        ]
-        return Page(rows, members["next"])
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"expected a list of objects: {error!r}") from error
 
 
 @dataclass(slots=True, eq=False)
@@ -182,13 +151,19 @@ class Survey:
             DiskError: the metadata can't be read.
         """
         found: Counter[str] = Counter()
-        low, waiting = 0, list[Row]()
+        low, waiting = 0, list[_Row]()
         after: str | None = ""
         while after is not None:
-            page = await self._page(node, after)
-            waiting, after = waiting + page.rows, page.after
+            rows, after = await self._page(node, after)
+            waiting += rows
             # The last generation of a page may go on in the next one.
-            stop = _LAST if after is None else waiting[-1].part.generation - 1 if waiting else 0
+            stop = (
+                GENERATION_MAX
+                if after is None
+                else waiting[-1].part.generation - 1
+                if waiting
+                else 0
+            )
             while low < stop:
                 manifests = await self._manifests(low)
                 is_end = len(manifests) < PAGE_COUNT
@@ -200,18 +175,17 @@ class Survey:
                 low = upto
         return found
 
-    async def _page(self, node: int, after: str) -> Page:
-        target = f"{PARTS}?limit={PAGE_COUNT}" + (f"&after={after}" if after else "")
-        fields = [("Accept", "application/json")]
-        async with self._store.fetcher.links.request(
-            node, "LIST", target, generation=None, fields=fields
-        ) as answer:
-            await expect(answer, 200)
-            body = await answer.body()
-        try:
-            return parse_page(body)
-        except ValueError as error:
-            raise FetchError(f"LIST {target} of node {node}: {error}") from error
+    async def _page(self, node: int, after: str) -> tuple[list[_Row], str | None]:
+        """The next of a node's parts, and where the next page begins."""
+        links = self._store.fetcher.links
+        page = await list_page(links, node, PARTS, after, PAGE_COUNT)
+        parts = [(parse_part(row.path), row) for row in page.rows]
+        rows = [
+            _Row(Listed(part.generation, part.index, row.size_bytes), row.etag)
+            for part, row in parts
+            if part is not None
+        ]
+        return rows, page.next_after
 
     async def _manifests(self, after: int) -> list[Manifest]:
         return await self._store.scribe.ask(
@@ -219,7 +193,7 @@ class Survey:
         )
 
     async def _settle(
-        self, node: int, rows: Sequence[Row], manifests: Sequence[Manifest]
+        self, node: int, rows: Sequence[_Row], manifests: Sequence[Manifest]
     ) -> Counter[str]:
         """Do what is to be done about some generations."""
         known = {manifest.generation: manifest for manifest in manifests}
@@ -237,7 +211,9 @@ class Survey:
                     found["missing" if verdict is Verdict.MISSING else "of another size"] += 1
         etags = {(row.part.generation, row.part.part): row.etag for row in rows}
         if needless:
-            for part in await self._orphans(node, needless):
+            orphans, strange_count = await self._orphans(node, needless)
+            found[_STRANGE] += strange_count
+            for part in orphans:
                 is_live = part.generation in known
                 etag = etags[part.generation, part.index] if is_live else None
                 if part.generation not in self._store.read_generations:
@@ -263,15 +239,14 @@ class Survey:
             and now.node(part.index) == node
         )
 
-    async def _orphans(self, node: int, parts: list[Part]) -> list[Part]:
-        """Those that nothing names, nor will."""
+    async def _orphans(self, node: int, parts: list[Part]) -> tuple[list[Part], int]:
+        """Those that nothing names, nor will; and how many the metadata can't know."""
 
-        def find(meta: Meta) -> list[Part]:
+        def find(meta: Meta) -> tuple[list[Part], int]:
             # What is numbered beyond all that was ever begun is of metadata that was rolled back.
             beyond = meta.reserve(0)
-            coming = {swap.part.generation for swap in meta.swaps() if swap.target == node}
             known = [one for one in parts if one.generation < beyond]
-            return meta.orphans(node, [one for one in known if one.generation not in coming])
+            return meta.orphans(node, known), len(parts) - len(known)
 
         return await self._store.scribe.ask(find, is_lasting=False)
 

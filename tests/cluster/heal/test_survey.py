@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from chunkstore.cluster.heal import survey as survey_module
-from chunkstore.cluster.heal.reconcile import Listed
-from chunkstore.cluster.heal.survey import PERIOD_S, RETRY_S, Page, Row, Survey, parse_page
+from chunkstore.cluster.heal.survey import PERIOD_S, RETRY_S, Survey
 from chunkstore.cluster.heal.swap import swap
 from chunkstore.cluster.meta import Manifest, Meta, Open, Swap
 from chunkstore.cluster.names import Part, parse_part, part_path
@@ -324,23 +323,20 @@ async def test_a_part_that_is_written_again_meanwhile_is_left() -> None:
         assert survey.collected_count == 0
 
 
-# --- pages ---------------------------------------------------------------------------------------
+async def test_that_the_metadata_is_an_old_copy_is_said() -> None:
+    notes: list[str] = []
+    async with world() as one:
+        await one.have(1, 4, "beyond")
+        await surveyed(Survey(one.store, one.gateway.membership, notes.append))
+        [note] = notes
+        assert "1 newer than the metadata, which must be an old copy" in note
 
 
-def test_a_page_is_read_and_what_is_no_part_is_left_out() -> None:
-    rows = ",".join(
-        f'{{"path": "{path}", "size": {size}, "etag": "e{size}", "state": "complete"}}'
-        for size, path in enumerate(
-            [part_path(Part(7, 0)), "/parts/notes.txt", "/parts/ffffffffffffffff.0"]
-        )
-    )
-    body = f'{{"objects": [{rows}], "prefixes": [], "next": "/parts/x"}}'.encode()
-    assert parse_page(body) == Page([Row(Listed(7, 0, 0), "e0")], "/parts/x")
-
-
-@pytest.mark.parametrize(
-    "body", [b"", b"[]", b"{}", b'{"objects": [1], "next": null}', b'{"objects": []}', b"\xff"]
-)
-def test_what_is_no_page_is_refused(body: bytes) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 - any
-        parse_page(body)
+async def test_what_a_node_had_goes_though_another_part_comes_there() -> None:
+    async with world() as one:
+        await one.have(1, 4, "stale")
+        manifest, spare = one.manifest("/1"), one.spare("/1")
+        coming = Swap(Part(manifest.generation, 2), manifest.nodes[2], spare)
+        await one.change(lambda meta: meta.begin_swap(coming))
+        await surveyed(make(one))
+        assert Part(manifest.generation, 4) not in one.laid(spare)
