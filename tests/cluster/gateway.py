@@ -57,11 +57,11 @@ class Gateway:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, count: int) -> AsyncIterator[Gateway]:
+    async def open(cls, count: int, kind: type[Nodes] = Nodes) -> AsyncIterator[Gateway]:
         """One with nodes 1 to `count`."""
         with tempfile.TemporaryDirectory() as folder:
             async with trio.open_nursery() as nursery:
-                nodes = await Nodes.open(nursery, count, with_store=True)
+                nodes = await kind.open(nursery, count, with_store=True)
                 yield cls(nodes, Path(folder))
                 nursery.cancel_scope.cancel()
 
