@@ -28,6 +28,7 @@ fetch.py       bytes from nodes in parallel, verified, in spite of those that fa
 race.py        whom to ask for what, when some are late or lost
 patience.py    how long to wait for a node
 store.py       the gateway's store: what all names have, in what order it changes, what goes away
+numbers.py     numbers for generations, each given once
 upload.py      an object on its way in
 parts.py       its parts: to all nodes at once, the lost made anew
 lane.py        one part's way to its node

@@ -25,6 +25,7 @@ from chunkstore.cluster.heal.swap import undo
 from chunkstore.cluster.ledger import Ledger, Stored
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.meta import NOWHERE, Manifest, Meta, Open, Swap
+from chunkstore.cluster.numbers import Numbers
 from chunkstore.cluster.readers import GRACE_S, Readers
 from chunkstore.cluster.scribe import Scribe
 from chunkstore.cluster.source import ClusterSource, HeldSource
@@ -36,8 +37,6 @@ from chunkstore.store import OnDone
 
 __all__ = ["ClusterStore"]
 
-BLOCK_COUNT = 4096
-"""So many generations are reserved at a time, and the next ones when half of them are used up."""
 PAGE_COUNT = 10_000
 LEFTOVERS = 1 << 31
 EXPIRE_S = 5.0
@@ -89,9 +88,7 @@ class ClusterStore:
         self._untidy: list[Callable[[Meta], object]] = []
         self._readers = Readers()
         self._ledger = Ledger(_manifests(meta))
-        [first] = meta.batch([lambda meta: meta.reserve(BLOCK_COUNT)])
-        assert isinstance(first, int)
-        self._next, self._reserved = first, first + BLOCK_COUNT
+        self._numbers = Numbers(meta, scribe)
         self._collect_leftovers(meta)
         self._uploads: dict[ClusterUpload, None] = {}
         self._writing: trio.Nursery | None = None
@@ -192,17 +189,10 @@ class ClusterStore:
     def begin(self, key: str) -> ClusterUpload:
         """As `Store.begin`."""
         assert self._writing is not None, "it is not running"
-        upload = ClusterUpload(self, key, self._next)
-        self._next += 1
-        if self._next + BLOCK_COUNT // 2 == self._reserved:
-            beyond = self._reserved
-            self.scribe.put(lambda meta: _reserve_beyond(meta, beyond), self._reserved_more)
+        upload = ClusterUpload(self, key, self._numbers.take())
         self._uploads[upload] = None
         self._writing.start_soon(self._write, upload)
         return upload
-
-    def _reserved_more(self, reserved: int | None, _: StoreError | None) -> None:
-        self._reserved = max(self._reserved, reserved or 0)  # else uploads reserve for themselves
 
     async def _write(self, upload: ClusterUpload) -> None:
         try:
@@ -231,16 +221,7 @@ class ClusterStore:
         Raises:
             DiskError: it can't be noted.
         """
-        generation = opened.generation
-
-        def begin(meta: Meta) -> int:
-            reserved = _reserve_beyond(meta, generation)
-            meta.begin_open(opened)
-            return reserved
-
-        # After a power cut parts without a record are orphans; but no number may come twice.
-        is_lasting = generation >= self._reserved
-        self._reserved = max(self._reserved, await self.scribe.ask(begin, is_lasting=is_lasting))
+        await self._numbers.begin(opened)
 
     async def move_open(self, generation: int, nodes: tuple[int, ...]) -> None:
         """Note that parts of an upload will be elsewhere.
@@ -380,14 +361,6 @@ class ClusterStore:
     def _forget(self, generation: int, nodes: tuple[int, ...]) -> None:
         forget = partial(self.tidy, lambda meta: meta.forget(generation))
         self.collector.put(generation, set(enumerate(nodes)), forget)
-
-
-def _reserve_beyond(meta: Meta, generation: int) -> int:
-    """Have this number, and a block behind it; from where on numbers aren't reserved."""
-    reserved = meta.reserve(0)
-    if generation >= reserved:
-        meta.reserve(generation + BLOCK_COUNT - reserved)
-    return meta.reserve(0)
 
 
 def _manifests(meta: Meta) -> Iterator[Manifest]:

@@ -157,7 +157,7 @@ class Backup:
         """Raises: DiskError: they can't be read."""
         in_thread = self._store.in_thread
         with disk_errors(self._packed):
-            file: BinaryIO = await in_thread(partial(self._packed.open, "rb"))
+            file: BinaryIO = await in_thread(lambda: self._packed.open("rb"))
         with file:
             while True:
                 with disk_errors(self._packed):
