@@ -79,6 +79,7 @@ QUESTIONS: dict[str, tuple[str, str | None, str]] = {
     "spread": ("cluster.spread", None, ""),
     "cluster": ("cluster.transfer", "--runs 1 --share 0.1 --peers bare", "--runs 3"),
     "cluster-faults": ("cluster.faults", None, ""),
+    "cluster-rebuild": ("cluster.rebuild", None, ""),
     "worker": (
         "worker.question",
         "--runs 1 --file-mib 8 --chunk-mb 50 --chunks 10000 --warm",
@@ -99,7 +100,7 @@ def _run() -> int:
         case []:
             print(__doc__)
             for name in QUESTIONS:
-                print(f"    {name:<14} {_question(name)}")
+                print(f"    {name:<15} {_question(name)}")
             return 0
         case ["-h" | "--help"]:
             print(__doc__)

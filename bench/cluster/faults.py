@@ -24,12 +24,12 @@ from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from bench.build import BenchError
 from bench.cluster.ours import GATEWAY, node, restart_gateway, run
 from bench.cluster.party import Party, folder_in, is_open
+from bench.cluster.rebuild import peak_mib
 from bench.contest import Results
 from bench.harness import Parser, Result, generate, main, open_results
 from bench.outcome import Verdicts
@@ -176,14 +176,14 @@ def _ask_memory(asking: Asking, args: Namespace) -> None:
                 load |= {"writers": uploads, "objects": uploads, "readers": 0}
                 seconds_ms = round(args.seconds * 1000)
                 generate("loadgen", asking.party, {**load, "seconds_ms": seconds_ms})
-            peak_mib = _peak_bytes(asking.party.pid(GATEWAY)) / 2**20
+            peak = peak_mib(asking.party.pid(GATEWAY))
         budget_mib = max(most) / 2**20
-        rest_mib, case = peak_mib - budget_mib, f"{uploads} uploads"
-        figures = {"RSS less budget MiB": rest_mib, "RSS MiB": peak_mib, "budget MiB": budget_mib}
+        rest_mib, case = peak - budget_mib, f"{uploads} uploads"
+        figures = {"RSS less budget MiB": rest_mib, "RSS MiB": peak, "budget MiB": budget_mib}
         print(f"{case:>24} ", end="")
         asking.results.add(Result("cluster-memory", case, "ours", figures))
         asked = allowed_mib(uploads)
-        text = f"gateway, {case}: RSS {peak_mib:.0f} MiB less its budget {budget_mib:.0f}: "
+        text = f"gateway, {case}: RSS {peak:.0f} MiB less its budget {budget_mib:.0f}: "
         asking.verdicts.add(f"{text}{rest_mib:.0f} <= {asked:.0f} MiB", rest_mib <= asked)
 
 
@@ -216,12 +216,6 @@ def budget_bytes(exposition: str) -> int:
     """The sum of what a gateway's metrics say is in use of its budget."""
     found = re.findall(r"^chunkstore_memory_bytes\{[^}]*\} (\S+)$", exposition, re.MULTILINE)
     return round(sum(map(float, found)))
-
-
-def _peak_bytes(pid: int) -> int:
-    found = re.search(r"^VmHWM:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def _run() -> int:

@@ -22,11 +22,12 @@ def node(number: int) -> str:
 
 
 @contextmanager
-def run(folder: Path, nodes: int = NODES) -> Iterator[Party]:
+def run(folder: Path, nodes: int = NODES, *flags: str) -> Iterator[Party]:
     """A gateway that has heard from so many nodes; ended with the block.
 
     Args:
         folder: for its data.
+        flags: of the gateway.
     Raises:
         BenchError: it doesn't come up.
     """
@@ -41,7 +42,7 @@ def run(folder: Path, nodes: int = NODES) -> Iterator[Party]:
 
         at = [f"127.0.0.1:{port}" for port in (data, inside, admin)]
         words = ["--listen", at[0], "--cluster-listen", at[1], "--admin", at[2]]
-        start(GATEWAY, "gateway", *words)
+        start(GATEWAY, "gateway", *words, *flags)
         party.until_said(GATEWAY, "nodes at ")
         for number in range(1, nodes + 1):
             join = ["--join", f"http://{at[1]}"]
