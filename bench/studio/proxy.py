@@ -28,6 +28,9 @@ CONNECTIONS: Final = 256
 SILENT: Final = 64
 """Half-open connections that are kept; then the oldest is closed."""
 _RECEIVE_BYTES: Final = 64 * 1024
+_ROUND_TRIP_S: Final = 0.05
+"""Who is cut off learns of it so much later, as in a network: else its retry may be read before
+what was passed on, which then counts as the newer upload."""
 _RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)  # SO_LINGER, on, 0 s
 _MEDIA: Final = re.compile(r".*\.(m4s|mp4|m4v|m4a|cmfv|cmfa|ts)")
 
@@ -196,6 +199,8 @@ class CuttingProxy:
                     await origin.send_all(left[:size])
                     connection.is_sending = False
                     left = left[size:]
+                    if self._is_due(connection):
+                        await trio.sleep(_ROUND_TRIP_S)
                     if self._obey(connection):
                         return
             await origin.send_eof()
@@ -225,10 +230,15 @@ class CuttingProxy:
 
     # --- cutting -------------------------------------------------------------------------------
 
+    def _is_due(self, connection: _Connection) -> bool:
+        """A cut is waited for, and this one has come so far."""
+        order, requests = self._order, connection.requests
+        return order is not None and requests.is_amid and requests.offset >= order.at
+
     def _obey(self, connection: _Connection) -> bool:
         """Cut this one, if a cut is waited for and it has come so far."""
         order, requests = self._order, connection.requests
-        if order is None or not requests.is_amid or requests.offset < order.at:
+        if order is None or not self._is_due(connection):
             return False
         self._order = None
         self._connections.discard(connection)  # at once: the next cut may come before its task ends

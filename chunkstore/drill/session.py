@@ -140,6 +140,9 @@ class _Drill:
     async def _settle(self, number: int, manager: ChunkManager) -> None:
         with trio.move_on_after(SETTLE_S):
             await manager.settled()
+            for chunk in self._assigned[number]:  # those that the storage has made fail for good
+                manager.download_chunk(chunk)
+            await manager.settled()
         desired = {chunk.id for chunk in self._assigned[number]}
         listed = {info.id for info in manager.list_chunks()}
         if listed != desired:

@@ -101,10 +101,7 @@ class Transport(ABC):
 
     @abstractmethod
     def acknowledge_soon(self) -> None:
-        """Have what was received acknowledged without delay, where that means something.
-
-        At the latest when more is waited for: a peer that sends on needs no word.
-        """
+        """Have what was received acknowledged without delay, where that means something."""
 
 
 class SocketTransport(Transport):
@@ -115,14 +112,13 @@ class SocketTransport(Transport):
         self.raw: socket.socket = raw
         self.peer = peer
         self._is_tcp = raw.family != socket.AF_UNIX
-        self._is_flooded = self._is_drained = self._acknowledges = False
+        self._is_flooded = self._is_drained = False
 
     async def receive(self, limit_bytes: int = RECEIVE_BYTES) -> memoryview:
         if not self._is_drained:  # a peer that always has data must not starve the others
             await trio.lowlevel.checkpoint()
         while True:
             if self._is_drained:
-                self._acknowledge()
                 await trio.lowlevel.wait_readable(self.raw)
             self._is_drained = True
             try:
@@ -198,12 +194,8 @@ class SocketTransport(Transport):
         self.raw.close()
 
     def acknowledge_soon(self) -> None:
-        self._acknowledges = self._is_tcp and _QUICK_ACK is not None
-
-    def _acknowledge(self) -> None:
-        # Not before there is nothing left to read: the system may send it within the call.
-        if self._acknowledges and _QUICK_ACK is not None:
-            self._acknowledges = False
+        # A sender that floods needs no word, and the call costs a fifth of what its receives do.
+        if self._is_tcp and not self._is_flooded and _QUICK_ACK is not None:
             self.raw.setsockopt(socket.IPPROTO_TCP, _QUICK_ACK, 1)
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -15,7 +16,7 @@ import trio
 from chunkstore.store.disk.files import Buffer
 from chunkstore.worker.disk.files import ChunkFiles
 
-__all__ = ["FlakyFiles", "Threads"]
+__all__ = ["FlakyFiles", "Threads", "open_below"]
 
 
 class FlakyFiles(ChunkFiles):
@@ -95,3 +96,12 @@ class Threads:
                 return call()
             finally:
                 await trio.sleep(self._chance.choice((0.0, 0.0, 0.01, 0.2)))
+
+
+def open_below(folder: Path) -> list[str]:
+    """What this process has open of a folder; what else it has comes and goes by itself."""
+    found = []
+    for fd in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sorted(path for path in found if path.startswith(f"{folder.resolve()}/"))

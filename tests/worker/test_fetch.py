@@ -22,7 +22,7 @@ from chunkstore.worker.fetch import file as file_module
 from chunkstore.worker.fetch import may_pass
 from chunkstore.worker.fetch import partial as partial_module
 from chunkstore.worker.fetch.retry import MismatchError
-from tests.worker.flaky import FlakyFiles, Threads
+from tests.worker.flaky import FlakyFiles, Threads, open_below
 
 CONTENT = Content(seed=7, size_bytes=200_000)
 URL = "http://storage.test/a"
@@ -67,7 +67,6 @@ class Stage:
             in_thread=Threads(Random(2)),
             chance=Random(3).random,
         )
-        fds = len(os.listdir("/proc/self/fd"))
         failure: Exception | None = None
         async with trio.open_nursery() as nursery:
             await nursery.start(self.storage.run)
@@ -81,7 +80,7 @@ class Stage:
             finally:
                 await fetching.aclose()
                 nursery.cancel_scope.cancel()
-        assert len(os.listdir("/proc/self/fd")) == fds
+        assert not open_below(self.folder)
         assert fetching._slots.value == self.config.files_max
         assert not fetching._hosts
         if failure is not None:

@@ -23,6 +23,7 @@ from chunkstore.worker import ChunkManager, WorkerConfig
 from chunkstore.worker.core.states import State
 from chunkstore.worker.fetch import file as file_module
 from chunkstore.worker.fetch import partial as partial_module
+from tests.worker.flaky import open_below
 from tests.worker.world import IDS, VARIANTS, World, chunk_of
 
 STEPS = int(os.environ.get("MACHINE_STEPS") or (10_000 if os.environ.get("CI") else 2_000))
@@ -157,7 +158,7 @@ async def play(world: World, steps: list[Step]) -> None:
     async with trio.open_nursery() as nursery:
         await nursery.start(world.storage.run)
         while not has_ended:
-            fds = len(os.listdir("/proc/self/fd"))
+            folder = world.folder
             world.files.due.clear()
             async with world.life() as manager:
                 world.begun(manager, is_reasserted=is_reasserted)
@@ -174,7 +175,7 @@ async def play(world: World, steps: list[Step]) -> None:
             for reference, _ in world.held:
                 reference.close()
             world.held.clear()
-            assert len(os.listdir("/proc/self/fd")) == fds
+            assert not open_below(folder)
         nursery.cancel_scope.cancel()
 
 
