@@ -345,6 +345,9 @@ def test_whatever_happens_meanwhile(deeds: list[tuple[Deed, float]], size: int) 
                 await deed(gateway, store)
             gateway.nodes.mishaps.clear()
             await repair.settle(PAUSE_FACTOR * HEAL_S)
+            # A node refuses late writes of what it lost for two minutes, and what has failed so
+            # often by then is tried again ten minutes later, without being waited for.
+            await repair.settle(1300)
             assert gateway.meta.swaps() == []
             for key in ("/a", "/b"):
                 if (now := store.manifest(key)) is not None:
