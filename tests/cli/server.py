@@ -19,10 +19,10 @@ DEADLINE_S = 30
 
 
 @contextmanager
-def serving(*flags: str) -> Iterator[str]:
-    """An origin in a process, and its URL."""
-    command = [*COMMAND, "serve", "--listen", "127.0.0.1:0", "--log", "off", *flags]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
+def serving(*flags: str, command: str = "serve") -> Iterator[str]:
+    """An origin, or another server, in a process, and its URL."""
+    words = [*COMMAND, command, "--listen", "127.0.0.1:0", "--log", "off", *flags]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
         try:
             assert process.stderr is not None
             said = process.stderr.readline()

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import signal
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,7 +14,7 @@ from chunkstore.worker import DataChunk
 from chunkstore.worker.core.names import ChunkName
 from chunkstore.worker.descriptor import Descriptor, FileFacts
 from chunkstore.worker.disk.folder import ChunkFolder
-from tests.cli.server import COMMAND, DEADLINE_S, ROOT, chunkstore
+from tests.cli.server import chunkstore, serving
 
 DATASET = hashlib.sha256(b"dataset").digest()
 
@@ -139,22 +135,7 @@ def test_gc_takes_away_what_is_left_over_and_nothing_else(tmp_path: Path) -> Non
 # --- a worker that runs
 
 
-@contextmanager
-def working(*flags: str) -> Iterator[str]:
-    """A worker in a process, and its URL."""
-    command = [*COMMAND, "worker", "--listen", "127.0.0.1:0", "--log", "off", *flags]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        try:
-            assert process.stderr is not None
-            said = process.stderr.readline()
-            match = re.search(r"listening on (http://\S+)", said)
-            assert match is not None, said
-            yield match[1]
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(DEADLINE_S) == 0
-            assert process.stderr.read() == "", "a fault of the worker"
-        finally:
-            process.kill()
+working = partial(serving, command="worker")
 
 
 def test_what_a_worker_has_can_be_asked_for(tmp_path: Path) -> None:
