@@ -10,9 +10,10 @@ from chunkstore.config.listen import parse_listen
 from chunkstore.errors import SettingsError
 from chunkstore.units import format_duration, format_size
 
-__all__ = ["ENVIRONMENT_PREFIX", "Kind", "Setting", "declare", "format_value"]
+__all__ = ["ENVIRONMENT_PREFIX", "YEAR_S", "Kind", "Setting", "declare", "format_value"]
 
 ENVIRONMENT_PREFIX = "CHUNKSTORE_"
+YEAR_S = 365 * 86400.0
 
 _MAX_ROWS = 1_000
 _MAX_LISTENERS = 64

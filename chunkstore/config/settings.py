@@ -14,9 +14,10 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 from chunkstore.auth import Token
+from chunkstore.config.cluster import ClusterSettings
 from chunkstore.config.exposure import check_exposure
 from chunkstore.config.listen import ListenAddress, parse_listen
-from chunkstore.config.setting import Setting, declare
+from chunkstore.config.setting import YEAR_S, Setting, declare
 from chunkstore.config.worker import WorkerSettings
 from chunkstore.policy import Policy, PolicyRow, PolicyTable
 
@@ -24,11 +25,10 @@ __all__ = ["SETTINGS", "Settings"]
 
 _IN_MEMORY_BYTES = 256 * 2**20
 _ON_DISK_BYTES = 2**50
-_YEAR_S = 365 * 86400.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings(WorkerSettings):
+class Settings(ClusterSettings, WorkerSettings):
     """The settings of one server, checked: an instance that exists is within its bounds.
 
     Raises:
@@ -127,75 +127,9 @@ class Settings(WorkerSettings):
         None,
         "Read all that is stored once in so long, and report damage; none: never by itself.",
         least=60,
-        most=10 * _YEAR_S,
+        most=10 * YEAR_S,
         is_flag=True,
         commands=("serve", "node"),
-    )
-    join: str | None = declare(
-        "url",
-        None,
-        "URL of the gateway's listener for nodes: keep parts for its cluster.",
-        is_flag=True,
-        commands=("node",),
-    )
-    cluster_listen: tuple[str, ...] = declare(
-        "listen",
-        ("127.0.0.1:8090",),
-        "Addresses that the nodes of a cluster come to: HOST:PORT or [V6]:PORT.",
-        least=1,
-        is_flag=True,
-        commands=("gateway",),
-    )
-    secret_file: str | None = declare(
-        "path",
-        None,
-        "File with the secret that all of a cluster share, 16 bytes or more.",
-        is_flag=True,
-        commands=("node", "gateway"),
-    )
-    heal_after_s: float = declare(
-        "duration",
-        600.0,
-        "How long a node that is gone is waited for before its parts are made anew elsewhere.",
-        least=1,
-        most=_YEAR_S,
-        is_flag=True,
-        commands=("gateway",),
-    )
-    repair_rate_bytes: int = declare(
-        "size",
-        64 * 2**20,
-        "Bytes a second that repair writes to the nodes, all together.",
-        least=2**16,
-        most=2**40,
-        is_flag=True,
-        commands=("gateway",),
-    )
-    move_rate_bytes: int = declare(
-        "size",
-        16 * 2**20,
-        "Bytes a second that are moved to nodes that are emptier than others.",
-        least=2**16,
-        most=2**40,
-        is_flag=True,
-        commands=("gateway",),
-    )
-    scrub_parts_s: float | None = declare(
-        "duration",
-        30 * 86400.0,
-        "Read all parts once in so long, and mend what is damaged; none: what readers meet alone.",
-        least=1,
-        most=10 * _YEAR_S,
-        is_flag=True,
-        commands=("gateway",),
-    )
-    backup_s: float | None = declare(
-        "duration",
-        3600.0,
-        "Keep a copy of the metadata on three nodes, made anew once in so long; none: none.",
-        least=1,
-        most=_YEAR_S,
-        commands=("gateway",),
     )
     max_object_bytes: int | None = declare(
         "size",
@@ -219,7 +153,7 @@ class Settings(WorkerSettings):
         None,
         "Age at which a complete object expires, where no policy says otherwise; none: never.",
         least=0.001,
-        most=10 * _YEAR_S,
+        most=10 * YEAR_S,
         is_flag=True,
         commands=("serve", "gateway"),
     )
@@ -360,11 +294,6 @@ class Settings(WorkerSettings):
         return tuple(parse_listen(text) for text in self.admin)
 
     @property
-    def cluster_addresses(self) -> tuple[ListenAddress, ...]:
-        """`cluster_listen`, parsed."""
-        return tuple(parse_listen(text) for text in self.cluster_listen)
-
-    @property
     def object_limit_bytes(self) -> int:
         """`max_object` for names of which no policy says more."""
         if self.max_object_bytes is not None:
@@ -389,8 +318,10 @@ class Settings(WorkerSettings):
 
 
 def _declared() -> Iterator[Setting]:
-    workers = {item.name for item in fields(WorkerSettings)}
-    for item in sorted(fields(Settings), key=lambda item: item.name in workers):
+    of_one_kind = [*fields(ClusterSettings), *fields(WorkerSettings)]
+    names = {item.name for item in of_one_kind}
+    of_all = [item for item in fields(Settings) if item.name not in names]
+    for item in [*of_all, *of_one_kind]:
         facts = dict(item.metadata)
         key = facts.pop("key") or re.sub(r"_(s|bytes)$", "", item.name)
         yield Setting(name=item.name, key=key, default=item.default, **facts)
