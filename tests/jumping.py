@@ -13,6 +13,9 @@ from trio.testing import MockClock
 
 __all__ = ["mark_jumping", "run_for_real", "run_jumping"]
 
+DEADLINE_S = 120.0
+"""On the real clock: so that what hangs fails. Nothing is measured by it."""
+
 
 def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - pytest-trio passes what it likes
     """`trio.run`, on a clock that jumps over every wait."""
@@ -20,8 +23,13 @@ def run_jumping(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # n
 
 
 def run_for_real(test: Callable[[], Awaitable[object]], **_: Any) -> object:  # noqa: ANN401 - as above
-    """`trio.run`, on the real clock: threads and processes know no other. A module's `RUN`."""
-    return trio.run(test)
+    """On the real clock: threads, processes and sockets know no other. A module's `RUN`."""
+
+    async def main() -> object:
+        with trio.fail_after(DEADLINE_S):
+            return await test()
+
+    return trio.run(main)
 
 
 def mark_jumping(items: list[pytest.Item], folder: Path) -> None:

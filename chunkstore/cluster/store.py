@@ -210,7 +210,10 @@ class ClusterStore:
             on_done(_as_disk_error(error))
 
         deadline_s = self._wall_s() + GRACE_S
-        delete: Callable[[Meta], Manifest | None] = lambda meta: meta.delete(key, deadline_s)  # noqa: E731 - typed
+
+        def delete(meta: Meta) -> Manifest | None:
+            return meta.delete(key, deadline_s)
+
         self.turns.ready(self.turns.take(key), lambda: self.scribe.put(delete, deleted))
 
     # --- what uploads ask ----------------------------------------------------------------------
@@ -247,7 +250,10 @@ class ClusterStore:
             on_done(_as_disk_error(error))
 
         deadline_s = self._wall_s() + GRACE_S
-        commit: Callable[[Meta], Manifest | None] = lambda meta: meta.commit(manifest, deadline_s)  # noqa: E731 - typed
+
+        def commit(meta: Meta) -> Manifest | None:
+            return meta.commit(manifest, deadline_s)
+
         self.turns.ready(turn, lambda: self.scribe.put(commit, committed))
 
     def drop(self, generation: int, tried: set[tuple[int, int]]) -> None:

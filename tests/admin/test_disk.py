@@ -11,9 +11,10 @@ import trio
 
 from chunkstore.store.disk import DataDir, DiskStore, Engine, Files
 from tests.admin.conftest import Office
+from tests.jumping import run_for_real
 from tests.origin.drive import Site
 
-RUN = trio.run
+RUN = run_for_real
 """On a real clock: a disk has a thread of its own."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -23,24 +23,11 @@ from chunkstore.server import Log, bind
 from chunkstore.store.disk import DataDir, DiskStore, Engine, Files
 from tests.cluster.nodes import SIGNER, parts_of
 from tests.cluster.test_source import LONG
+from tests.jumping import run_for_real
 from tests.origin.drive import WALL_S, make_settings
 
-DEADLINE_S = 60.0
-"""So that what hangs fails; nothing here is measured."""
 COUNT = 7
-
-
-def run_with_deadline(test: Callable[[], Awaitable[object]], **_: object) -> object:
-    """`trio.run` with a deadline, on the real clock."""
-
-    async def main() -> object:
-        with trio.fail_after(DEADLINE_S):
-            return await test()
-
-    return trio.run(main)
-
-
-RUN = run_with_deadline
+RUN = run_for_real
 
 
 class Node:

@@ -7,7 +7,7 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -17,24 +17,11 @@ from chunkstore.config import parse_listen
 from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log, bind
 from chunkstore.server.connection import PIPELINED_BYTES
+from tests.jumping import run_for_real
 from tests.origin import drive
 from tests.origin.drive import Answer, Client, Site, Upload, make_settings
 
-# A deadline, so that what hangs fails; nothing here is measured.
-DEADLINE_S = 20.0
-
-
-def run_with_deadline(test: Callable[[], Awaitable[object]], **_: object) -> object:
-    """`trio.run` with a deadline, on the real clock."""
-
-    async def main() -> object:
-        with trio.fail_after(DEADLINE_S):
-            return await test()
-
-    return trio.run(main)
-
-
-RUN = run_with_deadline
+RUN = run_for_real
 
 
 class SocketSite(Site):
@@ -324,7 +311,7 @@ assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
 tuning.raise_descriptor_limit(300)
 assert resource.getrlimit(resource.RLIMIT_NOFILE) == (400, hard)
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=DEADLINE_S)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 async def test_what_a_client_sends_ahead_is_bounded() -> None:

@@ -109,9 +109,7 @@ class Builder:
         kept = list(self._kept(batch))
         if not kept:
             return
-        beyond = kept[-1].generation + 1
-        reserve: Callable[[Meta], Manifest | None] = lambda meta: _reserve(meta, beyond)  # noqa: E731 - typed
-        changes = [reserve, *map(_upload, kept)]
+        changes = [_reserve(kept[-1].generation + 1), *map(_upload, kept)]
         for replaced in self._meta.batch(changes, is_lasting=False):
             self.report.superseded_count += replaced is not None
         self.report.object_count += len(kept)
@@ -126,7 +124,7 @@ class Builder:
         report.object_count -= report.superseded_count
         report.incomplete = [one for one in report.incomplete if not self._is_replaced(one)]
         beyond = max(highest + 1, self._known.next_number) + MARGIN
-        self._meta.batch([lambda meta: _reserve(meta, beyond)])
+        self._meta.batch([_reserve(beyond)])
         return report
 
     def _kept(self, batch: Sequence[Pending]) -> Iterator[Manifest]:
@@ -154,9 +152,13 @@ def _register(meta: Meta, nodes: Sequence[NodeRecord]) -> None:
         assert record.number == number
 
 
-def _reserve(meta: Meta, beyond: int) -> None:
-    """No upload gets a number below this."""
-    meta.reserve(max(0, beyond - meta.reserve(0)))
+def _reserve(beyond: int) -> Callable[[Meta], Manifest | None]:
+    """No upload gets a number below this; it replaces nothing."""
+
+    def change(meta: Meta) -> None:
+        meta.reserve(max(0, beyond - meta.reserve(0)))
+
+    return change
 
 
 def _upload(manifest: Manifest) -> Callable[[Meta], Manifest | None]:

@@ -14,11 +14,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
 
-from chunkstore.errors import DamagedError
 from chunkstore.store.disk.compaction import GARBAGE_SHARE, Compaction
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.files import Buffer, Files
-from chunkstore.store.disk.located import Located, hold, locate, verify
+from chunkstore.store.disk.located import Located, locate, verify
 from chunkstore.store.disk.log import Log
 from chunkstore.store.disk.record import PAYLOAD_BYTES
 from chunkstore.store.disk.scrub import Scrub
@@ -191,21 +190,6 @@ class Engine:
     def verify(self, key: str, extent: Extent, volume: Volume) -> bytes:
         """As `located.verify`. Any thread may ask that holds the volume."""
         return verify(key, extent, volume)
-
-    def read(self, key: str, extent: Extent) -> bytes:
-        """The same, where nothing is held. Any thread may ask.
-
-        Raises:
-            DamagedError, OSError: as `verify`; or it was moved.
-        """
-        held = hold(self._volumes, {extent.volume})
-        if held is None:
-            raise DamagedError(key, f"{volume_name(extent.volume)} is gone")
-        [volume] = held.values()
-        try:
-            return verify(key, extent, volume)
-        finally:
-            volume.close()
 
     def scrub(self, period_s: float, clock: Callable[[], float]) -> Scrub:
         """Passes over all objects, each within a period; to be made steps of by this thread."""

@@ -13,10 +13,11 @@ from chunkstore.store.disk.compaction import Compaction
 from chunkstore.store.disk.datadir import DataDir
 from chunkstore.store.disk.engine import Engine
 from chunkstore.store.disk.files import Files
-from chunkstore.store.disk.volume import Volume
+from chunkstore.store.disk.stored import Extent
+from chunkstore.store.disk.volume import Volume, volume_name
 from tests.store.disk.trace import Recorder
 
-__all__ = ["Load", "compact", "content_of", "open_engine", "release", "volumes_of"]
+__all__ = ["Load", "compact", "content_of", "open_engine", "read", "release", "volumes_of"]
 
 VOLUME_BYTES = 6000
 OWN_AFTER_BYTES = 2500
@@ -51,7 +52,18 @@ def content_of(engine: Engine, key: str) -> bytes | None:
         return None
     if not stored.is_whole:
         raise DamagedError(key, "bytes are missing")
-    return b"".join(engine.read(key, extent) for extent in stored.extents)
+    return b"".join(read(engine, key, extent) for extent in stored.extents)
+
+
+def read(engine: Engine, key: str, extent: Extent) -> bytes:
+    """A run of it, checked."""
+    volume = engine.volume(extent.volume)
+    if volume is None or not volume.hold():
+        raise DamagedError(key, f"{volume_name(extent.volume)} is gone")
+    try:
+        return engine.verify(key, extent, volume)
+    finally:
+        volume.close()
 
 
 def release(engine: Engine) -> None:

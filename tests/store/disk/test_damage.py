@@ -13,7 +13,15 @@ import pytest
 from chunkstore.errors import DamagedError
 from chunkstore.store.disk.volume import volume_name
 from tests.store.disk.faults import Faults
-from tests.store.disk.load import OWN_AFTER_BYTES, Load, compact, content_of, open_engine, release
+from tests.store.disk.load import (
+    OWN_AFTER_BYTES,
+    Load,
+    compact,
+    content_of,
+    open_engine,
+    read,
+    release,
+)
 from tests.store.disk.trace import Recorder
 
 CASES = int(os.environ.get("DAMAGE_CASES", "40"))
@@ -211,7 +219,7 @@ def test_a_run_that_cannot_be_read_is_damage_and_stops_a_compaction_for_good(
 
     files.before = before
     with pytest.raises(DamagedError, match="/2 is damaged"):
-        engine.read("/2", extent)
+        read(engine, "/2", extent)
     compact(engine, extent.volume)
     assert extent.volume in engine.left_alone
     assert (tmp_path / "volumes" / volume_name(extent.volume)).exists()

@@ -361,7 +361,10 @@ def test_a_disk_without_room_for_the_index_is_served(
 def test_a_reader_keeps_the_file_that_it_reads(bench: Bench) -> None:
     for _ in range(2):
         fill(bench)
-    extent = bench.engine.ledger.objects["/fill0"].extents[0]
+    stored = bench.engine.ledger.objects["/fill0"]
+    extent = stored.extents[0]
+    located = bench.engine.locate("/fill0", stored.generation)
+    assert located is not None
     for number in range(6):
         bench.put(f"/{number}", b"x" * 900)
     is_reading, may_read = threading.Event(), threading.Event()
@@ -375,7 +378,7 @@ def test_a_reader_keeps_the_file_that_it_reads(bench: Bench) -> None:
 
     def read() -> None:
         try:
-            found.append(bench.engine.read("/fill0", extent))
+            found.append(bench.engine.verify("/fill0", extent, located.volumes[extent.volume]))
         except (OSError, DamagedError) as error:
             found.append(error)
 
@@ -389,4 +392,5 @@ def test_a_reader_keeps_the_file_that_it_reads(bench: Bench) -> None:
     reader.join()
     for fd in fds:
         os.close(fd)
+    located.close()
     assert found == [b"x" * 900]

@@ -13,7 +13,7 @@ import pytest
 from chunkstore.store.disk.scrub import WAIT_S, Scrub
 from chunkstore.store.disk.stored import Extent
 from chunkstore.store.disk.volume import Volume
-from tests.store.disk.load import OWN_AFTER_BYTES, compact
+from tests.store.disk.load import OWN_AFTER_BYTES, compact, read
 from tests.store.disk.test_engine import BROKEN, Bench
 from tests.store.disk.test_fsck import state
 
@@ -102,7 +102,7 @@ def test_each_flaw_is_named_once_a_pass_and_kept(bench: Bench) -> None:
 
 def test_a_flaw_is_not_taken_for_right_because_it_once_was(bench: Bench) -> None:
     key, extent = extents(bench)[3]
-    bench.engine.read(key, extent)
+    read(bench.engine, key, extent)
     verified = volume_of(bench, extent).verified
     assert extent.position in verified
     flip(bench, extent)
