@@ -85,7 +85,7 @@ FOREIGN: dict[str, frozenset[str]] = {
 PURE_CORES = {
     "cluster": frozenset({"codec", "cutter", "ledger", "meta", "names", "patience", "placement"})
     | {"race", "stripe", "turns", "unit"}
-    | {"heal.damage", "heal.planner", "heal.reconcile", "heal.tally"}
+    | {"damage", "heal.planner", "heal.reconcile", "heal.tally"}
     | {"check.cases", "hello", "membership", "status"}
     | {"recover.decide", "recover.merge", "recover.muster"},
     "worker": frozenset(

@@ -32,6 +32,9 @@ numbers.py     numbers for generations, each given once
 upload.py      an object on its way in
 parts.py       its parts: to all nodes at once, the lost made anew
 lane.py        one part's way to its node
+remake.py      parts of an object, made anew from those that can be read
+swap.py        a part is put on another node, under an intent that the metadata has
+damage.py      parts that are known not to be right where they should be
 cutter.py      what comes in runs, cut into the records of its parts
 fleet.py       the nodes as uploads see them: room, and what is on its way
 ledger.py      what is known of all objects, packed

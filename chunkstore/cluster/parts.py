@@ -18,10 +18,10 @@ import trio
 
 from chunkstore.cluster.fetch import Place
 from chunkstore.cluster.fleet import needed_count
-from chunkstore.cluster.heal.remake import remake
 from chunkstore.cluster.lane import Lane, late
 from chunkstore.cluster.meta import NOWHERE
 from chunkstore.cluster.names import Part
+from chunkstore.cluster.remake import remake
 from chunkstore.cluster.stripe import K, Layout
 from chunkstore.errors import DamagedError, DiskError, NodesFullError, QuorumError, StalledError
 

@@ -18,10 +18,9 @@ from typing import Any
 import trio
 
 from chunkstore.cluster.collector import Collector
+from chunkstore.cluster.damage import Damage
 from chunkstore.cluster.fetch import Fetcher
 from chunkstore.cluster.fleet import Fleet
-from chunkstore.cluster.heal.damage import Damage
-from chunkstore.cluster.heal.swap import undo
 from chunkstore.cluster.ledger import Ledger, Stored
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.meta import NOWHERE, Manifest, Meta, Open, Swap
@@ -29,6 +28,7 @@ from chunkstore.cluster.numbers import Numbers
 from chunkstore.cluster.readers import GRACE_S, Readers
 from chunkstore.cluster.scribe import Scribe
 from chunkstore.cluster.source import ClusterSource, HeldSource
+from chunkstore.cluster.swap import undo
 from chunkstore.cluster.turns import Turn, Turns
 from chunkstore.cluster.upload import ClusterUpload
 from chunkstore.cluster.windows import Windows

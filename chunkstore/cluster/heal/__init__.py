@@ -4,13 +4,10 @@ planner.py    which parts are to be made anew, fewest left first
 reconcile.py  what a node has, compared with what it should have
 survey.py     nodes that come back, and all of them now and then, compared so; orphans are collected
 scrub.py      all parts of all objects read and checked, once in so long
-damage.py     parts that are known not to be right where they should be
 throttle.py   so many bytes a second, and no more
-swap.py       a part is put on another node, under an intent that the metadata has
 copy.py       a whole part goes from one node to another, verified on the way
 mover.py      load is moved to nodes that are emptier than others
 backup.py     a copy of the metadata on three nodes, made anew now and then
-remake.py     parts of an object, made anew from those that can be read
 whole.py      an object gets the parts that it lacks
 repair.py     finds what objects lack, and has it made
 retries.py    what failed is tried again, later each time

@@ -8,12 +8,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 from chunkstore.client import Answer, expect
-from chunkstore.cluster.heal.swap import deliver
 from chunkstore.cluster.ledger import with_digest
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.meta import Manifest
 from chunkstore.cluster.names import Part, part_path
 from chunkstore.cluster.stripe import Layout
+from chunkstore.cluster.swap import deliver
 from chunkstore.cluster.unit import Description, Flaw, RecordReader
 from chunkstore.errors import FetchError, StatusError
 

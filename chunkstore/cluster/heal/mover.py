@@ -21,11 +21,11 @@ import trio
 
 from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.heal.copy import SourceError, copy
-from chunkstore.cluster.heal.swap import swap
 from chunkstore.cluster.heal.throttle import Throttle
 from chunkstore.cluster.meta import Manifest, Meta
 from chunkstore.cluster.placement import EVEN, Move, Node, moves, spread
 from chunkstore.cluster.store import ClusterStore
+from chunkstore.cluster.swap import swap
 from chunkstore.config import Settings
 from chunkstore.errors import DiskError, FetchError, StatusError
 

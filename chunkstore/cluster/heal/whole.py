@@ -10,13 +10,13 @@ import trio
 
 from chunkstore.cluster.fetch import Place
 from chunkstore.cluster.heal.planner import Plan
-from chunkstore.cluster.heal.remake import remake
-from chunkstore.cluster.heal.swap import swap
 from chunkstore.cluster.lane import Lane
 from chunkstore.cluster.ledger import split_digest
 from chunkstore.cluster.meta import NOWHERE, Manifest
 from chunkstore.cluster.names import Part
+from chunkstore.cluster.remake import remake
 from chunkstore.cluster.stripe import K, Layout
+from chunkstore.cluster.swap import swap
 from chunkstore.cluster.unit import Description
 from chunkstore.errors import DamagedError, FetchError, StalledError, StatusError, StoreError
 

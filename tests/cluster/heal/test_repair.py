@@ -328,11 +328,11 @@ DEEDS: list[Deed] = [overwrite, delete, back, lose, fail]
 @settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.sampled_from(DEEDS), st.floats(0, 40)), max_size=5),
-    st.sampled_from([1000, 2 * STRIPE_BYTES]),
+    st.sampled_from([1000, 4 * STRIPE_BYTES]),
 )
 def test_whatever_happens_meanwhile(deeds: list[tuple[Deed, float]], size: int) -> None:
     async def main() -> None:
-        async with working(9, rate_bytes=size // 100, stall_s=5.0) as (gateway, store, repair):
+        async with working(9, rate_bytes=2**16, stall_s=5.0) as (gateway, store, repair):
             await put(store, "/a", payload(size))
             await put(store, "/b", payload(size + 1))
             manifest = store.manifest("/b")

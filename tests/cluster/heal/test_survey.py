@@ -17,10 +17,10 @@ from trio.testing import MockClock
 
 from chunkstore.cluster.heal import survey as survey_module
 from chunkstore.cluster.heal.survey import PERIOD_S, RETRY_S, Survey
-from chunkstore.cluster.heal.swap import swap
 from chunkstore.cluster.meta import Manifest, Meta, Open, Swap
 from chunkstore.cluster.names import Part, parse_part, part_path
 from chunkstore.cluster.store import ClusterStore
+from chunkstore.cluster.swap import swap
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.nodes import signed

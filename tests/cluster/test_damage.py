@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chunkstore.cluster.heal.damage import Damage
+from chunkstore.cluster.damage import Damage
 
 GENERATIONS, PARTS, NODES = st.integers(1, 3), st.integers(0, 2), st.integers(1, 3)
 STEPS = st.lists(

@@ -12,10 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from chunkstore.cluster.heal.swap import deliver, swap
 from chunkstore.cluster.meta import Swap
 from chunkstore.cluster.names import Part
 from chunkstore.cluster.store import EXPIRE_S, ClusterStore
+from chunkstore.cluster.swap import deliver, swap
 from chunkstore.errors import DiskFullError, StatusError
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
