@@ -6,6 +6,7 @@ MACHINE_STEPS says how many steps in all; a step is a call, a failure to come, s
 from __future__ import annotations
 
 import errno
+import math
 import os
 import tempfile
 import warnings
@@ -188,7 +189,7 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @settings(
-    max_examples=max(1, STEPS // STEPS_EACH),
+    max_examples=math.ceil(STEPS / STEPS_EACH),
     deadline=None,
     suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
