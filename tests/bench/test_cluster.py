@@ -16,6 +16,7 @@ import pytest
 from bench.build import BenchError, NoCompilerError, build
 from bench.cluster import bare, swift
 from bench.cluster.faults import allowed_mib, budget_bytes
+from bench.cluster.pages import free_pages
 from bench.cluster.party import Party, free_ports, is_open
 from bench.cluster.transfer import CASES, contestants, fsync_ms, judge
 from bench.contest import Results
@@ -65,6 +66,12 @@ def test_swift_has_ours_parts_and_a_device_each(tmp_path: Path) -> None:
     objects = [one["DEFAULT"] for name, one in parsers.items() if name.startswith("object-")]
     assert [int(one["bind_port"]) for one in objects] == list(ports.objects)
     assert len({one["devices"] for one in objects}) == len(objects) == swift.DEVICES
+
+
+def test_memory_that_was_in_use_leaves_no_file(tmp_path: Path) -> None:
+    (tmp_path / "data").touch()
+    free_pages(tmp_path, 3 << 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
 
 # ---- how it is judged ----
