@@ -76,6 +76,10 @@ def parse_url(text: str) -> Url:
     if re.search(r"[^\x21-\x7e]", parts.hostname):
         raise ValueError(f"{expected}: a host is written in ASCII, got {shown!r}")
     try:
+        parts.hostname.encode("idna")  # as look-ups and TLS will
+    except UnicodeError:
+        raise ValueError(f"{expected}: no host has such a name, got {shown!r}") from None
+    try:
         path = quote(parts.path or "/", safe=_PATH_SAFE)
         query = quote(parts.query, safe=_QUERY_SAFE)
     except UnicodeEncodeError:

@@ -30,7 +30,8 @@ def test_what_is_asked_where(text: str, authority: str, target: str) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "a", "/a", "a:8080/b", "ftp://a/b", "http:///b", "http://a:b/", "http://a:99999/"]
-    + ["http://[::1/", "http://é/", "http://a/\udcff"],
+    + ["http://[::1/", "http://é/", "http://a/\udcff", "http://a..b/", "https://.a/"]
+    + [f"http://{'a' * 64}.b/"],
 )
 def test_what_is_no_url_is_said(text: str) -> None:
     with pytest.raises(ValueError, match=r"^expected a URL such as http://127"):

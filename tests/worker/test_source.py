@@ -146,7 +146,7 @@ async def test_one_whose_end_is_the_connections_is_followed() -> None:
 
 
 @pytest.mark.parametrize(
-    "location", ["", "ftp://x.test/", "http://", "http://x:99999/", "file:///x"]
+    "location", ["", "ftp://x.test/", "http://", "http://x:99999/", "file:///x", "http://a..b/"]
 )
 async def test_what_leads_nowhere_is_refused(location: str) -> None:
     maze = Maze({"http://x.test/": location})

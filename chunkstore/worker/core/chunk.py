@@ -124,6 +124,10 @@ def _url_problem(url: object) -> str | None:
         return f"expected http or https, got {parts.scheme[:20]!r}"
     if not parts.hostname or not has_port or re.search(r"[^\x21-\x7e]", parts.hostname):
         return "expected a host in ASCII, and a port from 1 on"
+    try:
+        parts.hostname.encode("idna")  # as look-ups and TLS will
+    except UnicodeError:
+        return "no host has such a name: its parts have 1 to 63 characters"
     return None
 
 

@@ -50,6 +50,8 @@ BAD: list[tuple[str, str, Any]] = [
     ("files['a'].url", "files", {"a": "http://x:99999/"}),
     ("files['a'].url", "files", {"a": "http://[::1/"}),
     ("files['a'].url", "files", {"a": "http://é/"}),
+    ("files['a'].url", "files", {"a": "https://.x/"}),
+    ("files['a'].url", "files", {"a": f"http://{'x' * 64}.y/"}),
     ("files['a'].url", "files", {"a": "http://x/" + "a" * 9000}),
     ("files['a'].url", "files", {"a": "http://x/\ud800"}),
     ("files['a'].url", "files", {"a": FileRecord(5)}),  # type: ignore[arg-type]
@@ -107,6 +109,7 @@ def test_a_name_that_is_let_in_is_one_of_the_folder_itself(
 @example("http://x/\n")
 @example("http://user:p%00@x/%zz?ü#f")
 @example("https://x:443")
+@example("http://x..y/")
 def test_a_url_that_is_let_in_can_be_asked_for(url: str) -> None:
     try:
         DataChunk(**{**GOOD, "files": {"a": url}})
