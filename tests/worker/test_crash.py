@@ -197,7 +197,8 @@ def test_little_is_fetched_again_after_a_crash(tmp_path: Path) -> None:
     noted = next(
         at for at, one in enumerate(trace) if (one.kind, one.path) == ("sync_folder", "wanted")
     )
-    (inode,) = [one.inode for one in trace if one.kind == "create" and one.path.endswith("/a.part")]
+    made = [one for one in trace if one.kind == "create"]
+    (inode,) = [one.inode for one in made if one.path.endswith("/.a.part")]
     for number in range(STATES):
         upto = chance.randint(noted + 1, len(trace))
         state = tmp_path / f"state-{number}"

@@ -58,8 +58,9 @@ class Stage:
         self.wrote: list[int] = []
         self.files = FlakyFiles()
 
-    async def fetch(self, record: FileRecord = FULL) -> FileFacts:
-        """Have the file; every limit is given back, whatever comes of it."""
+    async def fetch(self, record: FileRecord | dict[str, FileRecord] = FULL) -> FileFacts:
+        """Have the file, or several; every limit is given back, whatever comes of it."""
+        files = record if isinstance(record, dict) else {"a": record}
         fetching = Fetching(
             self.config,
             connect=self.storage.connect,
@@ -71,7 +72,7 @@ class Stage:
         async with trio.open_nursery() as nursery:
             await nursery.start(self.storage.run)
             try:
-                chunk = DataChunk(b"c" * 32, b"d" * 32, range(1), {"a": record})
+                chunk = DataChunk(b"c" * 32, b"d" * 32, range(1), files)
                 facts = await fetching.fetch_chunk(
                     chunk, self.folder, wrote=self.wrote.append, learned=self.learn
                 )
@@ -255,7 +256,7 @@ async def test_the_next_life_goes_on(tmp_path: Path) -> None:
     stage = Stage(tmp_path, Fault.CUT, *[Fault.BROKEN] * 3, retries=2)
     with pytest.raises(StatusError):
         await stage.fetch(BARE)
-    came = (tmp_path / "a.part").stat().st_size
+    came = (tmp_path / ".a.part").stat().st_size
     assert came
     again = Stage(tmp_path)
     await again.fetch(BARE)
@@ -267,11 +268,22 @@ async def test_the_next_life_goes_on(tmp_path: Path) -> None:
 
 
 async def test_what_is_strange_in_the_folder_goes(tmp_path: Path) -> None:
-    for name in ("b", "a.state", "a.part", "a.tmp"):
+    for name in ("b", ".a.state", ".a.part", "a.tmp"):
         (tmp_path / name).write_bytes(b"\xff" * 1024)
     stage = Stage(tmp_path)
     await stage.fetch()
     assert stage.data == CONTENT.data
+
+
+async def test_a_name_may_look_like_that_of_a_partial_file(tmp_path: Path) -> None:
+    stage = Stage(tmp_path)
+    stage.config = replace(stage.config, files_per_chunk=1)
+    contents = {name: Content(n, 5000 + n) for n, name in enumerate(("a", "a.part", "a.state"))}
+    for name, content in contents.items():
+        stage.storage.put(f"/{name}", content)
+    await stage.fetch({name: FileRecord(f"http://storage.test/{name}") for name in contents})
+    found = {name: (tmp_path / name).read_bytes() for name in os.listdir(tmp_path)}
+    assert found == {name: content.data for name, content in contents.items()}
 
 
 @pytest.mark.parametrize("after", [0, 1, 7, 14, 19])
@@ -316,11 +328,11 @@ def test_a_torn_record_costs_what_came_since_the_one_before(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a"
         saved(path, sizes)
-        state = bytearray((Path(folder) / "a.state").read_bytes())
+        state = bytearray((Path(folder) / ".a.state").read_bytes())
         slot = len(sizes) % 2 * 512
         at = data.draw(st.integers(0, 511))
         state[slot + at] ^= data.draw(st.integers(1, 255))
-        (Path(folder) / "a.state").write_bytes(state)
+        (Path(folder) / ".a.state").write_bytes(state)
         two = partial_module.Partial(FlakyFiles(), path)
         two.open()
         assert two.offset in (sum(sizes[:-1]), sum(sizes))
@@ -330,7 +342,7 @@ def test_a_torn_record_costs_what_came_since_the_one_before(
 
 def test_a_file_shorter_than_its_record_counts_for_nothing(tmp_path: Path) -> None:
     saved(tmp_path / "a", [100])
-    os.truncate(tmp_path / "a.part", 99)
+    os.truncate(tmp_path / ".a.part", 99)
     two = partial_module.Partial(FlakyFiles(), tmp_path / "a")
     two.open()
     assert two.offset == 0

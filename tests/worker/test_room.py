@@ -113,7 +113,7 @@ async def test_what_lies_there_of_the_last_life_counts(tmp_path: Path) -> None:
         status = there.manager.status()
         assert (
             status.stored_bytes + status.claimed_bytes
-            == 1000 + os.stat(next((tmp_path / "data" / "incoming").rglob("a.part"))).st_size
+            == 1000 + os.stat(next((tmp_path / "data" / "incoming").rglob(".a.part"))).st_size
         )
         assert status.counts == {State.READY: 1, State.WAITING: 1}
         there.manager.delete_chunk(b"\x02" * 32)

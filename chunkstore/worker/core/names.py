@@ -5,6 +5,7 @@
     ready/<dataset>/<start>-<stop>-<id>.<number>-<identity>/   a chunk that is whole
     ready/<dataset>/<the same>.doomed                          it is to go, once nobody holds it
     incoming/<the same>/                                       one on its way
+    incoming/<the same>/.<file>.part, .<file>.state            a file of it on its way
     trash/<the same>/                                          one that goes
     wanted/<id>-<identity>                                     one that was asked for
 
@@ -23,18 +24,21 @@ __all__ = [
     "DESCRIPTOR",
     "DOOMED",
     "NAME_BYTES",
+    "PART",
     "ChunkName",
     "check_names",
     "parse_chunk_name",
     "parse_wanted_name",
+    "partial_names",
     "wanted_name",
 ]
 
 DESCRIPTOR = ".chunk.json"
 """In a chunk's folder, beside its files: none of these begins with a dot."""
 DOOMED = ".doomed"
+PART = ".part"
 NAME_BYTES = 200
-"""Of a file: what a file system takes is 255, and a partial one has a suffix."""
+"""Of a file: what a file system takes is 255, and a partial one has a dot and a suffix."""
 _CHUNK = re.compile(r"\d{19}-\d{19}-[0-9a-f]{64}\.\d{12}-[0-9a-f]{16}", re.ASCII)
 
 
@@ -81,6 +85,11 @@ def parse_wanted_name(name: str) -> tuple[bytes, str] | None:
     """Id and identity of a chunk that was asked for; None: it isn't the name of one."""
     match = _WANTED.fullmatch(name)
     return None if match is None else (bytes.fromhex(match[1]), match[2])
+
+
+def partial_names(name: str) -> tuple[str, str]:
+    """What a file is called while it is on its way, and its state: as none may be that is whole."""
+    return f".{name}{PART}", f".{name}.state"
 
 
 def check_names(names: Iterable[object]) -> None:

@@ -24,7 +24,7 @@ from chunkstore.errors import DataDirError
 from chunkstore.folders import LOCK_NAME, make_folder, take_lock
 from chunkstore.worker.core.chunk import DataChunk
 from chunkstore.worker.core.generation import Found
-from chunkstore.worker.core.names import DESCRIPTOR, DOOMED, ChunkName, wanted_name
+from chunkstore.worker.core.names import DESCRIPTOR, DOOMED, PART, ChunkName, wanted_name
 from chunkstore.worker.descriptor import (
     DESCRIPTOR_BYTES,
     Descriptor,
@@ -193,7 +193,7 @@ class ChunkFolder:
         size_bytes = 0
         with suppress(OSError), os.scandir(self._where(one, room)) as entries:
             for entry in entries:
-                if entry.name != DESCRIPTOR and not entry.name.endswith(".state"):
+                if not entry.name.startswith(".") or entry.name.endswith(PART):
                     size_bytes += entry.stat(follow_symlinks=False).st_size
         return size_bytes
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Set
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from chunkstore.client import Connect, Timeouts, dial, parse_url
 from chunkstore.errors import FetchError
 from chunkstore.worker.config import WorkerConfig
 from chunkstore.worker.core.chunk import DataChunk, FileRecord
+from chunkstore.worker.core.names import partial_names
 from chunkstore.worker.descriptor import FileFacts
 from chunkstore.worker.disk.files import ChunkFiles
 from chunkstore.worker.fetch.address import dial_public
@@ -78,8 +79,9 @@ class Fetching(trio.abc.AsyncResource):
             OSError: one can't be written.
         Cancellation: what came stays, for the next try.
         """
-        tidy = partial(_tidy, self._files, folder, chunk)
-        await self._in_thread(partial(tidy, ("", ".part", ".state")))
+        whole = set(chunk.records)
+        known = whole.union(*map(partial_names, whole))
+        await self._in_thread(partial(_tidy, self._files, folder, known))
         sizes = {name: record.size_bytes or 0 for name, record in chunk.records.items()}
         here: dict[str, int] = {}
         facts: dict[str, FileFacts] = {}
@@ -121,7 +123,7 @@ class Fetching(trio.abc.AsyncResource):
                 nursery.start_soon(fetch, name, record)
         if failure is not None:
             raise failure
-        await self._in_thread(partial(tidy, ("",)))
+        await self._in_thread(partial(_tidy, self._files, folder, whole))
         return {name: facts[name] for name in sorted(facts)}
 
     async def aclose(self) -> None:
@@ -145,9 +147,8 @@ class Fetching(trio.abc.AsyncResource):
                 self._hosts.pop(host, None)
 
 
-def _tidy(files: ChunkFiles, folder: Path, chunk: DataChunk, suffixes: Sequence[str]) -> None:
-    """Leave only files of the chunk, with these suffixes."""
-    known = {name + suffix for name in chunk.records for suffix in suffixes}
+def _tidy(files: ChunkFiles, folder: Path, known: Set[str]) -> None:
+    """Leave only files with these names."""
     for name in files.names(folder):
         if name not in known:
             files.unlink(folder / name)

@@ -1,6 +1,6 @@
 """A file on its way that outlives the process: what is there, and of which version. Blocking.
 
-Beside `NAME.part` lies `NAME.state`: two records of 512 bytes, written in turns, so that one of
+Beside `.NAME.part` lies `.NAME.state`: two records of 512 bytes, written in turns, so that one of
 them is whole whenever the power goes. A record says how much was synced, and the strong ETag that
 it is of. So what a crash costs is what came since. A file that has its name is whole; its state
 stays until the chunk is.
@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from chunkstore.worker.core.names import partial_names
 from chunkstore.worker.disk.files import ChunkFiles
 
 __all__ = ["SAVE_BYTES", "Partial"]
@@ -50,8 +51,7 @@ class Partial:
     def __init__(self, files: ChunkFiles, path: Path) -> None:
         self._files = files
         self._path = path
-        self._part = path.with_name(path.name + ".part")
-        self._state = path.with_name(path.name + ".state")
+        self._part, self._state = (path.with_name(name) for name in partial_names(path.name))
         self._digest = hashlib.sha256()
         self._fd = self._state_fd = -1
         self._turn = 0
