@@ -306,7 +306,7 @@ class Shell:
         with self._lock:
             generation.needed_bytes = needed_bytes
             if not self._space.has_room(number, needed_bytes, free_bytes):
-                raise _NoRoomError(f"it has {needed_bytes} bytes, and there is no room for them")
+                raise _NoRoomError(f"it needs {needed_bytes} bytes, and there is no room for them")
             self._space.claim(number, needed_bytes)
 
     # --- a removal -----------------------------------------------------------------------------

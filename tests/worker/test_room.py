@@ -24,6 +24,7 @@ from chunkstore.worker import (
     WorkerConfig,
     open_manager,
 )
+from chunkstore.worker.fetch import file as file_module
 from tests.worker.flaky import FlakyFiles, Threads
 
 SIZE_BYTES = 1000
@@ -95,6 +96,21 @@ async def test_a_smaller_one_goes_before_it(tmp_path: Path) -> None:
         there.manager.download_chunk(DataChunk(b"b" * 32, b"d" * 32, range(99, 100), {"a": record}))
         there.want(1)
         assert await there.rest() == {State.READY: 1, State.WAITING: 1}
+
+
+async def test_one_that_does_not_say_its_size_goes_no_further_than_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_module, "WRITE_BYTES", 10_000)
+    async with stage(tmp_path, quota_bytes=50_000) as there:
+        there.storage.put("/big", Content(9, 10**6))
+        there.storage.trouble("/big", Fault.SHORT)
+        url = "http://x.test/big"
+        there.manager.download_chunk(DataChunk(b"b" * 32, b"d" * 32, range(9), {"a": url}))
+        assert await there.rest() == {State.WAITING: 1}
+        (one,) = there.manager.status().others
+        assert one.error.endswith("and there is no room for them")
+        assert 0 < one.written_bytes <= 50_000 + 2 * 64 * 1024
 
 
 async def test_what_lies_there_of_the_last_life_counts(tmp_path: Path) -> None:

@@ -47,7 +47,8 @@ class FileFetch:
         in_thread: calls what blocks, in a thread.
         chance: gives numbers in [0, 1).
         moved: told of how many bytes are there, whenever that has changed.
-        learned: told how many it will have, once a server has said so; may raise what ends it.
+        learned: told how many it will have at least, as servers say or send more; may raise what
+            ends it.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class FileFetch:
         self._learned = learned
         self._partial = Partial(files, path)
         self._failure_count = self._mismatch_count = self._most_bytes = 0
-        self._is_counted = False
+        self._learned_bytes = 0
 
     async def run(self) -> FileFacts:
         """Have it whole and right under its name, and synced.
@@ -154,9 +155,14 @@ class FileFetch:
             raise FetchError(f"{answer.asked}: the answer says no size, and none was declared")
         if total is not None and expected is not None and total != expected:
             raise MismatchError(f"{answer.asked}: it has {total} bytes, expected {expected}")
-        if total is not None and not self._is_counted:
-            self._is_counted = True
-            await self._learned(total)
+        if total is not None:
+            await self._learn(total)
+
+    async def _learn(self, size_bytes: int) -> None:
+        """It has so many bytes, or more: there has to be room for them."""
+        if size_bytes > self._learned_bytes:
+            self._learned_bytes = size_bytes
+            await self._learned(size_bytes)
 
     async def _take(self, answer: Answer, resume: Resume) -> None:
         """Its body: received here, written and hashed in a thread meanwhile."""
@@ -203,6 +209,8 @@ class FileFetch:
             if expected is not None and self._partial.offset > expected:
                 await self._in_thread(self._partial.restart)
                 raise MismatchError(f"{self._path.name} has more than {expected} bytes")
+            if expected is None:  # nor need a server say how many come
+                await self._learn(self._partial.offset)
         return []
 
     async def _finish(self) -> FileFacts:
