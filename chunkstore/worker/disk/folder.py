@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -253,6 +254,9 @@ class ChunkFolder:
         return above / str(one.name)
 
     def _remove_tree(self, folder: Path) -> None:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISDIR(folder.lstat().st_mode):  # somebody's: where it leads isn't ours
+                self._files.unlink(folder)
         try:
             names = self._files.names(folder)
         except FileNotFoundError:

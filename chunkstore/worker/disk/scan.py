@@ -86,24 +86,24 @@ def scan(folder: Path) -> Scan:
 
 
 def _scan_dataset(found: Scan, folder: Path, dataset_id: bytes) -> None:
-    names = os.listdir(folder)
+    with os.scandir(folder) as entries:
+        names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
     marks = {name for name in names if name.endswith(DOOMED)}
-    for name in names:
+    for name, is_folder in names.items():
         if name in marks:
             continue
         chunk = parse_chunk_name(name)
-        if chunk is None or not _is_new(found, chunk):
+        if chunk is None or not _is_new(found, chunk) or not is_folder:
             _note(found, folder / name)
         elif marks and name + DOOMED in marks:
             found.doomed.append(Found(dataset_id, chunk))
         else:
             found.ready.append(Found(dataset_id, chunk))
-    present = set(names) if marks else set()
     for mark in marks:
         marked = mark.removesuffix(DOOMED)
         if parse_chunk_name(marked) is None:
             _note(found, folder / mark)
-        elif marked not in present:
+        elif marked not in names:
             found.strays.append(folder / mark)
 
 

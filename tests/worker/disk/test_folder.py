@@ -217,6 +217,27 @@ def test_strangers_are_named_and_left(folder: ChunkFolder) -> None:
     assert sorted(found.strangers) == sorted(map(str, [*strangers, folder.path / "ready" / "y"]))
 
 
+@pytest.mark.parametrize("is_late", [False, True])
+@pytest.mark.parametrize("kind", ["link", "dangling link", "file"])
+def test_what_only_has_the_name_of_a_chunk_is_none_and_leads_nowhere(
+    kind: str, is_late: bool, folder: ChunkFolder, tmp_path: Path
+) -> None:
+    path = published(folder, 1)
+    others = path.rename(tmp_path / "others")
+    if kind == "file":
+        path.write_bytes(b"x")
+    else:
+        path.symlink_to(others if kind == "link" else tmp_path / "nowhere")
+    if is_late:  # it came behind the scan
+        folder.remove(CHUNK.dataset_id, named(1))
+        assert not os.listdir(folder.path / "trash")
+        assert not os.listdir(path.parent)
+    else:
+        found = folder.scan()
+        assert (found.ready, found.strangers, found.next_number) == ([], [str(path)], 2)
+    assert (others / "a").read_bytes() == b"abc"
+
+
 # --- what isn't what it was --------------------------------------------------------------------
 
 
