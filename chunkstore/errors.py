@@ -321,7 +321,7 @@ class ChunkFailedError(ChunkError):
 
 
 class ChunkGoneError(ChunkError):
-    """Nobody wants it, or not any more."""
+    """Nobody wants it, or not any more; or the manager has ended."""
 
 
 class PathError(ChunkstoreError):

@@ -98,6 +98,8 @@ class ChunkManager:
     """Downloads, keeps and hands out chunks; made by `open_manager`.
 
     But for what is `async`, all of it may be called in any thread, does no IO, and returns at once.
+    Once it has ended, it promises nothing: who wants, finds, lists or waits gets `ChunkGoneError`;
+    references have to be closed before.
 
     Args:
         folder: theirs alone.
@@ -129,6 +131,7 @@ class ChunkManager:
 
     def download_chunk(self, chunk: DataChunk) -> None:
         """Have a chunk here, as soon as can be; one that failed is tried again."""
+        self._check_open()
         with self._lock:
             self._core.want(chunk)
         self._wake()
@@ -138,12 +141,14 @@ class ChunkManager:
 
         Unknown ids are ignored: what isn't there is deleted already.
         """
+        self._check_open()
         with self._lock:
             self._core.unwant(chunk_id)
         self._wake()
 
     def set_desired(self, chunks: Iterable[DataChunk]) -> None:
         """Have these and no others. Cost: 10 us each, in which other calls wait."""
+        self._check_open()
         wanted = list(chunks)
         with self._lock:
             self._core.desire(wanted)
@@ -153,6 +158,7 @@ class ChunkManager:
 
     def list_chunks(self) -> list[ChunkInfo]:
         """Those that are wholly here: a snapshot, in no order. Cost: 5 ns each."""
+        self._check_open()
         with self._lock:
             return self._core.listed()
 
@@ -161,6 +167,7 @@ class ChunkManager:
 
         Of several it is the one with the smallest range, and of these the newest. Cost: 4 us.
         """
+        self._check_open()
         with self._lock:
             generation = self._core.find(dataset_id, block)
         return None if generation is None else ChunkRef(generation, self)
@@ -235,6 +242,7 @@ class ChunkManager:
 
         Of a chunk that changes several times at once only where it ends is told.
         """
+        self._check_open()
         send, receive = trio.open_memory_channel[ChunkEvent](EVENTS_MAX)
         self._listeners.append(send)
         try:

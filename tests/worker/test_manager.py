@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -196,6 +196,26 @@ async def test_who_waits_hears_of_the_end(tmp_path: Path) -> None:
                 await trio.testing.wait_all_tasks_blocked()
         with pytest.raises(ChunkGoneError):
             await manager.wait_for(b"\x03" * 32)
+
+
+async def test_behind_the_end_nothing_is_promised_any_more(tmp_path: Path) -> None:
+    async with field() as there:
+        chunk = there.chunk(1)
+        async with open_manager(tmp_path / "data") as manager:
+            await fetched(manager, chunk)
+        calls: list[Callable[[], object]] = [
+            lambda: manager.find_chunk(DATASET, 10),
+            lambda: manager.download_chunk(chunk),
+            lambda: manager.delete_chunk(chunk.id),
+            lambda: manager.set_desired([]),
+            manager.list_chunks,
+        ]
+        for call in calls:
+            with pytest.raises(ChunkGoneError, match="the manager has ended"):
+                call()
+        with pytest.raises(ChunkGoneError, match="the manager has ended"):
+            async with manager.events():
+                pass
 
 
 async def test_new_urls_count_while_the_old_ones_fail(tmp_path: Path) -> None:
