@@ -44,6 +44,7 @@ class Fault(Enum):
     SHIFTED = "its Content-Range, and its bytes, are not what was asked for"
     FLIP = "the file is another one by now, with another ETag"
     WEAK = "its ETag is a weak one"
+    CODED = "it says that it is compressed"
     ROT = "a byte of it isn't right"
     ENDLESS = "it has neither length nor chunks: its end is that of the connection"
     BUSY = "503, come again in two seconds"
@@ -234,6 +235,8 @@ class Storage:
         fields = [("ETag", etag), ("Accept-Ranges", "bytes")]
         if is_part:
             fields.append(("Content-Range", f"bytes {start}-{stop - 1}/{size}"))
+        if fault is Fault.CODED:
+            fields.append(("Content-Encoding", "gzip"))
         if fault is Fault.SHORT:
             fields.append(("Transfer-Encoding", "chunked"))
         elif fault is Fault.ENDLESS:

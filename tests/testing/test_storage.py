@@ -86,6 +86,7 @@ async def test_lies_are_told(autojump_clock: MockClock) -> None:
     answer, body, _ = await ask(Fault.ROT)
     assert answer.etag == CONTENT.etag
     assert body != CONTENT.data
+    assert (await ask(Fault.CODED))[0].fields["content-encoding"] == "gzip"
     assert (await ask(Fault.WEAK))[0].etag.startswith("W/")
 
 

@@ -189,6 +189,21 @@ async def test_no_size_at_all_is_refused(tmp_path: Path) -> None:
     assert max(stage.wrote, default=0) == 0
 
 
+@pytest.mark.parametrize("record", RECORDS.values(), ids=RECORDS)
+async def test_what_comes_compressed_needs_a_digest_to_be_the_file(
+    record: FileRecord, tmp_path: Path
+) -> None:
+    stage = Stage(tmp_path, Fault.CODED)
+    if record is FULL:
+        await stage.fetch(record)
+        assert stage.data == CONTENT.data
+        return
+    with pytest.raises(FetchError, match="it came as gzip") as failure:
+        await stage.fetch(record)
+    assert not may_pass(failure.value)
+    assert not (tmp_path / "a").exists()
+
+
 async def test_a_declared_size_tells_the_end_where_http_does_not(tmp_path: Path) -> None:
     stage = Stage(tmp_path, *[Fault.ENDLESS] * 40)
     await stage.fetch(SIZED)

@@ -143,6 +143,7 @@ async def test_so_many_redirects_and_no_more() -> None:
 async def test_one_whose_end_is_the_connections_is_followed() -> None:
     maze = Maze(corridor(2), closes=True)
     assert await ask(maze, "http://x.test/0") == b"ok"
+    assert all(b"Accept-Encoding: identity\r\n" in head for head in maze.heads)
 
 
 @pytest.mark.parametrize(

@@ -147,8 +147,14 @@ class FileFetch:
 
         Raises:
             MismatchError: its size is another one.
-            FetchError: nothing would tell its end from a cut.
+            FetchError: nothing would tell its end from a cut, or the file from its compressed form.
         """
+        coding = answer.fields.get("content-encoding", "identity").lower()
+        if coding != "identity" and self._record.sha256 is None:
+            detail = (
+                f"it came as {coding[:40]}, and no SHA-256 was declared that tells whether it is so"
+            )
+            raise FetchError(f"{answer.asked}: {detail}")
         expected, total = self._record.size_bytes, resume.total
         is_chunked = "transfer-encoding" in answer.fields
         if total is None and not is_chunked and expected is None:

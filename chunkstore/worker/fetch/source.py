@@ -20,6 +20,8 @@ REDIRECT_BYTES = 64 * 1024
 IDLE_MAX = 16
 """Connections that are kept although they carry nothing, of all hosts together."""
 IDLE_S = 15.0
+_AS_IT_IS = ("Accept-Encoding", "identity")
+"""Nothing here undoes a compression; without the field any would do (RFC 9110 section 12.5.3)."""
 _REDIRECTS = frozenset((301, 302, 303, 307, 308))
 
 
@@ -52,7 +54,7 @@ class Sources(trio.abc.AsyncResource):
         for _ in range(REDIRECTS_MAX + 1):
             client = await self._client(url)
             try:
-                answer = await client.request("GET", url.target, fields)
+                answer = await client.request("GET", url.target, [_AS_IT_IS, *fields])
                 if answer.status not in _REDIRECTS:
                     yield answer
                     return
