@@ -14,7 +14,10 @@ from chunkstore.errors import FetchError
 __all__ = ["dial_public", "is_public"]
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-"""Leads to the IPv4 address in its last 32 bits (RFC 6052)."""
+_COMPATIBLE = ipaddress.IPv6Network("::/96")
+"""Both lead to the IPv4 address in its last 32 bits (RFC 6052; RFC 4291 section 2.5.5.1)."""
+_LOCAL_NAT64 = ipaddress.IPv6Network("64:ff9b:1::/48")
+"""Of a network itself (RFC 8215), whatever is in it; older Pythons take it for the internet's."""
 
 
 def is_public(address: str) -> bool:
@@ -22,7 +25,9 @@ def is_public(address: str) -> bool:
     found = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(found, ipaddress.IPv6Address):
         inner = found.ipv4_mapped or found.sixtofour
-        if found in _NAT64:
+        if found in _LOCAL_NAT64:
+            return False
+        if found in _NAT64 or found in _COMPATIBLE:
             inner = ipaddress.IPv4Address(int(found) & 0xFFFF_FFFF)
         found = inner or found
     return found.is_global and not found.is_multicast
