@@ -180,9 +180,10 @@ class Assignment:
         self.count = len(chunks)
 
     def _say(self, error: str) -> None:
+        error = redacted(error)
         if error and error != self.error:
             stays = "the last good one" if self.count is not None else "what is there"
-            self._note(f"assignment {self.source}: {redacted(error)}; {stays} stays")
+            self._note(f"assignment {self.source}: {error}; {stays} stays")
         elif self.error and not error:
             self._note(f"assignment {self.source}: it is good, and in force")
         self.error = error

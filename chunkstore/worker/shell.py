@@ -16,6 +16,7 @@ from typing import Any
 
 import trio
 
+from chunkstore.auth import redacted
 from chunkstore.errors import FetchError
 from chunkstore.worker.config import WorkerConfig
 from chunkstore.worker.core.chunk import DataChunk
@@ -260,7 +261,7 @@ class Shell:
                     self.failure_count += 1
                     generation.failure_count += 1
                     pause_s = self._pause_s(generation)
-                generation.error = error
+                generation.error = redacted(error)  # URLs of files may be signed
                 generation.due_s = trio.current_time() + pause_s
                 self._core.apply(generation, ending)
 

@@ -178,6 +178,8 @@ def test_config_prints_hashes_and_paths_alone() -> None:
     [
         ("/live/1.m4s?a=signature", "/live/1.m4s?a=signature"),
         ("/a?expires=1&signature=abc&CMCD=x", "/a?expires=1&signature=...&CMCD=x"),
+        ("/a?X-Amz-Signature=abc&b", "/a?X-Amz-Signature=...&b"),
+        ("/a?sv=1&sig=abc&design=x", "/a?sv=1&sig=...&design=x"),
         (f"/{ALL}/x", "/cs_.../x"),
         (
             f"head: bytearray(b'Authorization : Basic {ALL}')",

@@ -174,7 +174,8 @@ async def test_a_url_is_asked_for_and_tells_what_is_new(nursery: trio.Nursery) -
             nursery.start_soon(server.serve, StreamTransport(theirs, "memory"))
             return ours
 
-        told = Told("http://user:geheim@assigner.test/worker/1", connect=connect)
+        url = "http://user:geheim@assigner.test/worker/1?signature=geheim"
+        told = Told(url, connect=connect)
         nursery.start_soon(told.assignment.run)
         await trio.sleep(25)
         assert told.sets == [ids(1)]
@@ -191,7 +192,7 @@ async def test_a_url_is_asked_for_and_tells_what_is_new(nursery: trio.Nursery) -
         assert pauses[-1] == pytest.approx(PAUSE_MOST_S / 2)
         assert len(told.notes) == 1
         assert "503" in told.notes[0]
-        assert "geheim" not in told.notes[0] + told.assignment.source
+        assert "geheim" not in told.notes[0] + told.assignment.source + told.assignment.error
 
         source.status, source.text = 200, text_of([]).replace("[]", "7")
         await trio.sleep(PAUSE_MOST_S)

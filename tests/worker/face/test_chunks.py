@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -50,6 +51,16 @@ async def test_why_one_failed_is_said(open_rig: OpenRig) -> None:
     assert status["chunks"]["failed"] == 1
     assert status["others"][0]["id"] == HEX
     assert any("can't be had" in line for line in status["troubles"])
+
+
+async def test_why_one_failed_lets_nobody_in(open_rig: OpenRig) -> None:
+    rig = await open_rig()
+    chunk = rig.chunk(1, range(0, 10), is_there=False)
+    url = "http://storage.test/1/a?X-Amz-Signature=geheim"
+    await rig.put(replace(chunk, files=dict.fromkeys(chunk.files, url)))
+    members = await rig.until_state(chunk.id, "failed")
+    assert "404" in members["error"]
+    assert "geheim" not in (await rig.get("/status")).body.decode()
 
 
 async def test_the_list_is_of_one_dataset_where_that_is_asked(rig: Rig) -> None:
