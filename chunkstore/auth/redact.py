@@ -9,7 +9,8 @@ __all__ = ["redacted"]
 # A signature opens what it signs until it expires; credentials stand in heads that h11 quotes when
 # they are wrong, and a token's secret may stand anywhere that somebody pasted it.
 _SECRET = re.compile(
-    r"(signature=|[?&]sig=)[^&\s]+|((?:basic|bearer)[ \t]+)[^\s'\"]+|(csk?_)[A-Za-z0-9_-]{8,}", re.IGNORECASE
+    r"(signature=|[?&]sig=)[^&\s]+|((?:basic|bearer)[ \t]+)[^\s'\"]+|(csk?_)[A-Za-z0-9_-]{8,}",
+    re.IGNORECASE,
 )
 
 

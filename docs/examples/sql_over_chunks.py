@@ -34,8 +34,11 @@ def query(
         duckdb.Error: DuckDB refuses it.
     """
     with ExitStack() as held:
-        references = _references(manager, dataset_id, blocks, held)
-        paths = [str(reference.path / FILE) for reference in references]
+        parts = [
+            (str(reference.path / FILE), part)
+            for reference, part in _references(manager, dataset_id, blocks, held)
+        ]
+        paths = [path for path, _ in parts]
         with duckdb.connect() as connection:
             _check(connection, sql)
             connection.execute("SET threads = 2")
@@ -44,27 +47,30 @@ def query(
             connection.execute(f"SET allowed_paths = {paths!r}")
             connection.execute("SET enable_external_access = false")
             connection.execute("SET lock_configuration = true")
-            files = ", ".join(f"'{path}'" for path in paths)
-            # The chunks at both ends may have more than was asked for.
-            connection.execute(
-                f"CREATE VIEW blocks AS SELECT * FROM read_parquet([{files}])"
-                f" WHERE number >= {blocks.start} AND number < {blocks.stop}"
-            )
+            # A chunk may have more than was asked for, and what the one before it has, too.
+            selects = [
+                f"SELECT * FROM read_parquet('{path}')"
+                f" WHERE number >= {part.start} AND number < {part.stop}"
+                for path, part in parts
+            ]
+            connection.execute(f"CREATE VIEW blocks AS {' UNION ALL '.join(selects)}")
             return connection.execute(sql).fetchall()
 
 
 def _references(
     manager: DataManager, dataset_id: bytes, blocks: range, held: ExitStack
-) -> list[ChunkRef]:
-    """The chunks that have them, each held until `held` is closed."""
-    found: list[ChunkRef] = []
+) -> list[tuple[ChunkRef, range]]:
+    """The chunks that have them, and which of each; each is held until `held` is closed."""
+    found: list[tuple[ChunkRef, range]] = []
     block = blocks.start
     while block < blocks.stop:
         reference = manager.find_chunk(dataset_id, block)
         if reference is None:
             raise LookupError(f"block {block} is not here")
-        found.append(held.enter_context(reference))
-        block = reference.info.block_range.stop
+        held.enter_context(reference)
+        stop = min(reference.info.block_range.stop, blocks.stop)
+        found.append((reference, range(block, stop)))
+        block = stop
     return found
 
 

@@ -30,9 +30,8 @@ ROWS = 100
 """Of each chunk, a row a block."""
 
 
-def put(chunks: ChunkFolder, number: int) -> None:
+def put(chunks: ChunkFolder, number: int, start: int) -> None:
     """A chunk with a Parquet file, as if it had been downloaded."""
-    start = number * ROWS
     chunk_id = hashlib.sha256(b"%d" % number).digest()
     url = "http://storage.test/blocks.parquet"
     chunk = DataChunk(chunk_id, DATASET, range(start, start + ROWS), {"blocks.parquet": url})
@@ -52,7 +51,7 @@ def data_dir(tmp_path: Path) -> Path:
     chunks = ChunkFolder(tmp_path / "data")
     try:
         for number in range(3):
-            put(chunks, number)
+            put(chunks, number, number * ROWS)
     finally:
         chunks.close()
     return tmp_path / "data"
@@ -85,6 +84,18 @@ def test_sql_sees_the_blocks_that_were_asked_for(example: ModuleType, manager: D
     with pytest.raises(LookupError, match="block 300 is not here"):
         example.query(manager, DATASET, range(250, 301), "SELECT 1")
     assert manager.status().hold_count == 0
+
+
+def test_a_block_that_several_chunks_have_counts_once(example: ModuleType, data_dir: Path) -> None:
+    chunks = ChunkFolder(data_dir)
+    try:
+        put(chunks, 3, ROWS // 2)
+    finally:
+        chunks.close()
+    with DataManager(data_dir) as manager:
+        sql = "SELECT count(*), count(DISTINCT number) FROM blocks"
+        assert example.query(manager, DATASET, range(20, 280), sql) == [(260, 260)]
+        assert example.query(manager, DATASET, range(60, 280), sql) == [(220, 220)]
 
 
 def test_sql_reads_and_writes_nothing_else(
