@@ -14,6 +14,7 @@ name in ready is a whole chunk, and what a crash leaves elsewhere is known by wh
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -74,6 +75,7 @@ class ChunkFolder:
         """Let others have it."""
         lock, self._lock = self._lock, None
         if lock is not None:
+            fcntl.flock(lock, fcntl.LOCK_UN)  # a child that was forked has the descriptor, too
             os.close(lock)
 
     def scan(self) -> Scan:

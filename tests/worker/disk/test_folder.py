@@ -111,6 +111,14 @@ def test_one_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     ChunkFolder(folder).close()
 
 
+def test_a_fork_of_whoever_had_it_keeps_nobody_out(tmp_path: Path) -> None:
+    folder = ChunkFolder(tmp_path / "data")
+    assert folder._lock is not None
+    with open(os.dup(folder._lock), "rb"):  # as a child has it
+        folder.close()
+        ChunkFolder(tmp_path / "data").close()
+
+
 def test_one_that_can_not_be_written_is_refused(tmp_path: Path) -> None:
     class ReadOnly(FlakyFiles):
         def create(self, path: Path) -> int:
