@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -111,6 +112,22 @@ async def test_one_that_does_not_say_its_size_goes_no_further_than_there_is_room
         (one,) = there.manager.status().others
         assert one.error.endswith("and there is no room for them")
         assert 0 < one.written_bytes <= 50_000 + 2 * 64 * 1024
+
+
+@pytest.mark.parametrize("is_assigned", [False, True])
+async def test_asked_for_again_it_may_have_another_size(is_assigned: bool, tmp_path: Path) -> None:
+    async with stage(tmp_path, quota_bytes=2500) as there:
+        there.storage.put("/big", Content(9, 5000))
+        chunk = DataChunk(b"b" * 32, b"d" * 32, range(9), {"a": "http://x.test/big"})
+        there.manager.download_chunk(chunk)
+        assert await there.rest() == {State.WAITING: 1}
+        there.storage.put("/big", Content(9, 1000))
+        if is_assigned:
+            there.manager.set_desired([replace(chunk, files={"a": "http://y.test/big"})])
+        else:
+            there.manager.download_chunk(chunk)
+        await trio.sleep(60)
+        assert await there.rest() == {State.READY: 1}
 
 
 async def test_what_lies_there_of_the_last_life_counts(tmp_path: Path) -> None:

@@ -81,7 +81,8 @@ class Core:
         chunk of the same id takes its place.
 
         Args:
-            is_asked_again: one that failed is tried again at once; else only if its URLs differ.
+            is_asked_again: one that failed is tried again at once, and what servers said of sizes
+                is forgotten; else only if its URLs differ.
         Cost: 20 us.
         """
         partial = self._partial.get(chunk.id)
@@ -103,8 +104,10 @@ class Core:
     def _want_same(self, current: Generation, chunk: DataChunk, is_asked_again: bool) -> None:
         are_new = current.chunk is None or current.chunk.files != chunk.files
         current.chunk = chunk
-        if current.state is State.FAILED and (is_asked_again or are_new):
-            self.apply(current, Event.WANTED)
+        if is_asked_again or are_new:
+            current.needed_bytes = 0  # what a server said once may not be so any more
+            if current.state is State.FAILED:
+                self.apply(current, Event.WANTED)
 
     def _revived(self, chunk: DataChunk) -> Generation | None:
         """One that is on its way out, and good as it is."""
