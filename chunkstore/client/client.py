@@ -114,6 +114,8 @@ class Client(trio.abc.AsyncResource):
     def _answer(self, asked: str, method: str, response: h11.Response) -> Answer:
         """What has its head; how its body ends, and whether anything may follow, is in that."""
         names = _joined(response.headers)
+        if "transfer-encoding" in names:
+            names.pop("content-length", None)  # it says nothing then (RFC 9112 section 6.3)
         trailers: dict[str, str] = {}
         # Else its end is the connection's, which a cut has as well.
         self._is_framed = (
