@@ -39,6 +39,7 @@ def run(seconds: float, *, echo: Callable[[str], None], is_live: bool) -> int:
         0: every answer was right, and everything settled at the end; 1: not so.
     Raises:
         KeyboardInterrupt: SIGINT or SIGTERM ended it, after everything was taken down.
+        OSError: so did what it was shown on.
     """
     display = make_display(echo, is_live=is_live)
     with tempfile.TemporaryDirectory(prefix="chunkstore-") as folder:
@@ -47,8 +48,8 @@ def run(seconds: float, *, echo: Callable[[str], None], is_live: bool) -> int:
             trio.run(drill.run)
         finally:
             display.close()
-    if drill.is_interrupted:
-        raise KeyboardInterrupt
+    if drill.failure is not None:
+        raise drill.failure
     for line in drill.figures.wrong[:20]:
         echo(f"wrong: {line}")
     if not drill.figures.wrong:
@@ -59,7 +60,8 @@ def run(seconds: float, *, echo: Callable[[str], None], is_live: bool) -> int:
 class _Drill:
     def __init__(self, folder: Path, seconds: float, display: Display) -> None:
         self.figures = Figures()
-        self.is_interrupted = False
+        self.failure: BaseException | None = None
+        self._everything = trio.CancelScope()
         self._folder = folder
         self._seconds = seconds
         self._display = display
@@ -69,7 +71,8 @@ class _Drill:
     async def run(self) -> None:
         began_s = trio.current_time()
         async with trio.open_nursery() as nursery, AsyncExitStack() as stack:
-            await nursery.start(self._obey_signal, nursery.cancel_scope)
+            self._everything = nursery.cancel_scope
+            await nursery.start(self._obey_signal)
             self._scene.open(await self._scene.storage.listen(nursery))
             managers = [
                 await stack.enter_async_context(open_manager(self._folder / str(n), _CONFIG))
@@ -89,14 +92,16 @@ class _Drill:
             self._look(managers, began_s)
             nursery.cancel_scope.cancel()
 
-    async def _obey_signal(
-        self, everything: trio.CancelScope, *, task_status: trio.TaskStatus[None]
-    ) -> None:
+    async def _obey_signal(self, *, task_status: trio.TaskStatus[None]) -> None:
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             task_status.started()
             async for _ in signals:
-                self.is_interrupted = True
-                everything.cancel()
+                self._fail(KeyboardInterrupt())
+
+    def _fail(self, failure: BaseException) -> None:
+        """Take everything down because of this."""
+        self.failure = self.failure or failure
+        self._everything.cancel()
 
     def _change(self, managers: list[ChunkManager]) -> None:
         for number, manager in enumerate(managers):
@@ -168,4 +173,7 @@ class _Drill:
             Row.of(len(assigned), manager.status())
             for assigned, manager in zip(self._assigned, managers, strict=True)
         ]
-        self._display.show(self.figures)
+        try:
+            self._display.show(self.figures)
+        except OSError as error:  # nobody looks any more
+            self._fail(error)

@@ -21,6 +21,20 @@ def test_a_wrong_answer_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     assert any("are not what they were" in line for line in said)
 
 
+@pytest.mark.parametrize("shown", [1, 2])
+def test_when_nobody_looks_any_more_it_ends(shown: int) -> None:
+    said: list[str] = []
+
+    def echo(line: str) -> None:
+        said.append(line)
+        if len(said) == shown:
+            raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        drill.run(3, echo=echo, is_live=False)
+    assert len(said) == shown
+
+
 def test_assignments_overlap_and_change() -> None:
     scene = Scene(Random(1))
     scene.open("http://storage.test")
