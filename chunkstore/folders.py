@@ -52,7 +52,7 @@ def take_lock(folder: Path, *, is_reading: bool = False) -> int | None:
         OSError: the lock can't be opened.
     """
     path = folder / LOCK_NAME
-    flags = os.O_RDONLY if is_reading else os.O_RDWR | os.O_CREAT
+    flags = os.O_NOFOLLOW | (os.O_RDONLY if is_reading else os.O_RDWR | os.O_CREAT)
     try:
         fd = os.open(path, flags | os.O_CLOEXEC, 0o600)
     except FileNotFoundError:

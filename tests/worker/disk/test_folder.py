@@ -111,6 +111,15 @@ def test_one_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     ChunkFolder(folder).close()
 
 
+def test_a_lock_that_is_a_link_leads_nowhere(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(b"abc")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "lock").symlink_to(other)
+    assert refused(tmp_path / "data") == "Too many levels of symbolic links"
+    assert other.read_bytes() == b"abc"
+
+
 def test_a_fork_of_whoever_had_it_keeps_nobody_out(tmp_path: Path) -> None:
     folder = ChunkFolder(tmp_path / "data")
     assert folder._lock is not None
