@@ -27,7 +27,7 @@ from chunkstore.worker.core.states import Event, State
 from chunkstore.worker.descriptor import Descriptor
 from chunkstore.worker.disk.folder import ChunkFolder
 from chunkstore.worker.disk.scan import Scan
-from chunkstore.worker.fetch import Fetching, may_pass
+from chunkstore.worker.fetch import Fetching, may_pass, retry_after_s
 from chunkstore.worker.keeper import Keeper
 from chunkstore.worker.leftovers import Leftovers
 
@@ -221,7 +221,7 @@ class Shell:
         chunk, number = generation.chunk, generation.name.number
         assert chunk is not None
         ending: Event | None = None
-        error = ""
+        error, asked_s = "", 0.0
         try:
             with self._scopes[number]:
                 ending = await self._fetch(generation, chunk)
@@ -229,7 +229,7 @@ class Shell:
             ending, error = Event.NO_SPACE, str(full)
         except FetchError as failure:
             ending = Event.BROKE if may_pass(failure) else Event.REFUSED
-            error = str(failure)
+            error, asked_s = str(failure), retry_after_s(failure)
         except OSError as failure:
             is_full = failure.errno in (errno.ENOSPC, errno.EDQUOT)
             ending = Event.NO_SPACE if is_full else Event.BROKE
@@ -238,11 +238,16 @@ class Shell:
                 self._space.is_full |= is_full
         finally:
             del self._scopes[number]
-            self._end(generation, chunk, ending, error)
+            self._end(generation, chunk, ending, error, asked_s)
             self.wake()
 
     def _end(
-        self, generation: Generation, chunk: DataChunk, ending: Event | None, error: str
+        self,
+        generation: Generation,
+        chunk: DataChunk,
+        ending: Event | None,
+        error: str,
+        asked_s: float,
     ) -> None:
         """A task has ended: published, failed, or cancelled."""
         with self._lock:
@@ -260,16 +265,20 @@ class Shell:
                 elif ending is not Event.NO_SPACE:
                     self.failure_count += 1
                     generation.failure_count += 1
-                    pause_s = self._pause_s(generation)
+                    pause_s = self._pause_s(generation, asked_s)
                 generation.error = redacted(error)  # URLs of files may be signed
                 generation.due_s = trio.current_time() + pause_s
                 self._core.apply(generation, ending)
 
-    def _pause_s(self, generation: Generation) -> float:
-        """Full jitter: those that failed together don't come back together."""
+    def _pause_s(self, generation: Generation, asked_s: float) -> float:
+        """Full jitter: those that failed together don't come back together.
+
+        Args:
+            asked_s: what the server asks for; more than the longest pause of ours it doesn't get.
+        """
         doublings = min(generation.failure_count - 1, 30)
         longest_s = min(self._config.backoff_most_s, self._config.backoff_s * 2.0**doublings)
-        return longest_s * self._chance()
+        return min(asked_s, self._config.backoff_most_s) + longest_s * self._chance()
 
     async def _fetch(self, generation: Generation, chunk: DataChunk) -> Event:
         """Its files, and then the chunk.

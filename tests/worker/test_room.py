@@ -26,6 +26,7 @@ from chunkstore.worker import (
     open_manager,
 )
 from chunkstore.worker.fetch import file as file_module
+from chunkstore.worker.fetch import retry as retry_module
 from tests.worker.flaky import FlakyFiles, Threads
 
 SIZE_BYTES = 1000
@@ -112,6 +113,20 @@ async def test_one_that_does_not_say_its_size_goes_no_further_than_there_is_room
         (one,) = there.manager.status().others
         assert one.error.endswith("and there is no room for them")
         assert 0 < one.written_bytes <= 50_000 + 2 * 64 * 1024
+
+
+async def test_who_is_asked_to_wait_for_long_holds_up_nobody_and_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry_module, "ASKED_MOST_S", 1.0)
+    async with stage(tmp_path, chunks_max=1) as there:
+        there.storage.trouble("/1", Fault.BUSY)
+        patient, other = there.want(1), there.want(2)
+        await there.manager.wait_for(other.id)
+        assert trio.current_time() < 2
+        await there.manager.wait_for(patient.id)
+        assert trio.current_time() >= 2
+        assert len(there.storage.asked) == 3
 
 
 @pytest.mark.parametrize("is_assigned", [False, True])

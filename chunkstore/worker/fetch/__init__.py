@@ -11,6 +11,6 @@ fetching.py  all files of a chunk, within limits over all chunks
 from __future__ import annotations
 
 from chunkstore.worker.fetch.fetching import Fetching
-from chunkstore.worker.fetch.retry import may_pass
+from chunkstore.worker.fetch.retry import may_pass, retry_after_s
 
-__all__ = ["Fetching", "may_pass"]
+__all__ = ["Fetching", "may_pass", "retry_after_s"]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from chunkstore.errors import ConnectError, CutError, FetchError, StalledError, StatusError
 
-__all__ = ["MismatchError", "may_pass", "pause_s"]
+__all__ = ["MismatchError", "may_pass", "pause_s", "retry_after_s"]
 
 LONGEST_S = 60.0
 """A pause between tries of a file; a chunk that fails is tried again after longer ones."""
-ASKED_MOST_S = 300.0
-"""A server that asks for more is taken at its word: the file fails, and its chunk comes again."""
+ASKED_MOST_S = 10.0
+"""Where a server asks for more the file fails, and its chunk comes again so much later: while it is
+tried, it holds up others."""
 _PASSING = frozenset((408, 425, 429))
 """Of the 4xx, those that say "not now"."""
 _NEVER = frozenset((501, 505))
@@ -31,6 +32,11 @@ def may_pass(error: FetchError) -> bool:
     return isinstance(error, (ConnectError, CutError, StalledError))
 
 
+def retry_after_s(error: FetchError) -> float:
+    """How long its server asks to wait; 0: it doesn't."""
+    return (error.retry_after_s or 0.0) if isinstance(error, StatusError) else 0.0
+
+
 def pause_s(failure_count: int, first_s: float, error: FetchError, chance: float) -> float | None:
     """How long to wait before the next try of a file; None: as long as its server asks is too long.
 
@@ -45,8 +51,5 @@ def pause_s(failure_count: int, first_s: float, error: FetchError, chance: float
         section 10.2.3 for Retry-After.
     """
     longest_s: float = min(LONGEST_S, first_s * 2.0 ** min(failure_count - 1, 30))
-    own_s = longest_s * chance
-    asked_s = error.retry_after_s if isinstance(error, StatusError) else None
-    if asked_s is None:
-        return own_s
-    return asked_s + own_s if asked_s <= ASKED_MOST_S else None
+    own_s, least_s = longest_s * chance, retry_after_s(error)
+    return least_s + own_s if least_s <= ASKED_MOST_S else None
