@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -16,6 +17,7 @@ from chunkstore.errors import FetchError
 __all__ = ["find", "ls", "status"]
 
 LINE_BYTES = 1 << 20
+_STRANGE = "what the server says is not a worker's: is it one?"
 _WORKER = click.argument("url", type=URL, metavar="URL")
 _JSON = click.option("--json", "as_json", is_flag=True, help="As the worker says it.")
 
@@ -62,11 +64,8 @@ def find(url: Url, dataset: str, block: int, as_json: bool, remote: Remote) -> i
         if as_json:
             click.echo(body)
             return 0
-        members = _object(body)
-        click.echo(_row(members))
-        for name, facts in dict(members.get("files", {})).items():
-            where = url.at(_at(url, str(facts["url"])))
-            click.echo(printable(f"{facts['size_bytes']:>13} {facts['sha256']} {name} {where}"))
+        for line in _found_lines(url, _object(body)):
+            click.echo(printable(line))
         return 0
 
     _check_hex(dataset, "DATASET")
@@ -92,11 +91,35 @@ def status(url: Url, as_json: bool, remote: Remote) -> int:
         if as_json:
             click.echo(body)
         else:
-            for line in _status_lines(members):
+            with _taken_apart():
+                lines = _status_lines(members)
+            for line in lines:
                 click.echo(printable(line))
         return 1 if members.get("troubles") else 0
 
     return run(job)
+
+
+@contextmanager
+def _taken_apart() -> Generator[None]:
+    """Members of a worker's answer are used inside.
+
+    Raises:
+        FetchError: they aren't what a worker says.
+    """
+    try:
+        yield
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise FetchError(_STRANGE) from None
+
+
+def _found_lines(url: Url, members: dict[str, Any]) -> list[str]:
+    lines = [_row(members)]
+    with _taken_apart():
+        for name, facts in dict(members["files"]).items():
+            where = url.at(_at(url, str(facts["url"])))
+            lines.append(f"{facts['size_bytes']:>13} {facts['sha256']} {name} {where}")
+    return lines
 
 
 def _status_lines(members: dict[str, Any]) -> list[str]:
@@ -144,18 +167,16 @@ def _object(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         members = None
     if not isinstance(members, dict):
-        raise FetchError("what the server says is not a worker's: is it one?")
+        raise FetchError(_STRANGE)
     return members
 
 
 def _row(members: dict[str, Any]) -> str:
     """A chunk on a line: dataset, blocks, id."""
-    try:
+    with _taken_apart():
         start, stop = members["block_range"]
         blocks = f"{start}-{stop}"
         return printable(f"{members['dataset_id']} {blocks:>25} {members['id']}")
-    except (KeyError, TypeError, ValueError):
-        raise FetchError("what the server says is not a worker's: is it one?") from None
 
 
 def _check_hex(text: str, what: str) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 from functools import partial
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -185,6 +186,26 @@ def test_what_is_no_worker_is_said(tmp_path: Path) -> None:
             asked = chunkstore("worker", *words, url, "--retries", "0")
             assert asked.returncode == 1
             assert asked.stderr.count(b"\n") == 1
+
+
+STRANGE = ["{}", "[]", '{"chunks": 5}', '{"chunks": {}, "references": 0, "others": [{}]}']
+CHUNK = {"dataset_id": "d", "id": "i", "block_range": [0, 1]}
+FILES: list[object] = [7, [1], {"a": 1}, {"a": {}}]
+STRANGE += [json.dumps({**CHUNK, "files": files}) for files in FILES]
+
+
+def test_what_only_looks_like_a_worker_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    with serving() as url:
+        for text in STRANGE:
+            paths = {"status": "/status", "find": f"/datasets/{'0' * 64}/blocks/1"}
+            for path in paths.values():
+                request = Request(url + path, text.encode(), method="PUT")
+                urlopen(request).close()
+            for words in (["status", url], ["find", url, "0" * 64, "1"]):
+                assert main(["worker", *words]) == 1
+                out, err = capsys.readouterr()
+                assert out == ""
+                assert err == "chunkstore: what the server says is not a worker's: is it one?\n"
 
 
 def test_the_demo_ends_well() -> None:
