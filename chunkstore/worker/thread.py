@@ -10,7 +10,7 @@ from typing import Self
 
 import trio
 
-from chunkstore.errors import ChunkError
+from chunkstore.errors import ChunkError, ChunkGoneError
 from chunkstore.worker.config import WorkerConfig
 from chunkstore.worker.core.chunk import DataChunk
 from chunkstore.worker.core.generation import ChunkInfo
@@ -93,6 +93,7 @@ class DataManager:
         """Wait until nothing is under way; as `ChunkManager.settled`.
 
         Raises:
+            ChunkGoneError: as `ChunkManager.settled`.
             TimeoutError: something still is by then.
         """
         self._wait(self._open.settled, timeout_s)
@@ -148,6 +149,8 @@ class DataManager:
             error = trio.from_thread.run(wait, trio_token=self._token)
         except trio.TooSlowError:
             raise TimeoutError(f"not within {timeout_s:g} s") from None
+        except trio.RunFinishedError:  # before it began, or in its midst
+            raise ChunkGoneError("the manager has ended") from None
         if error is not None:
             raise error
 

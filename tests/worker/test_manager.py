@@ -336,3 +336,14 @@ async def test_the_same_without_trio(tmp_path: Path) -> None:
                 manager.settled()
 
         await trio.to_thread.run_sync(use)
+
+
+def test_a_wait_that_begins_as_it_ends_is_told_so(tmp_path: Path) -> None:
+    manager = DataManager(tmp_path / "data", CONFIG)
+    open_one = manager._manager
+    manager.close()
+    manager._manager = open_one  # as a thread has it that asked just before
+    with pytest.raises(ChunkGoneError, match="the manager has ended"):
+        manager.wait_for(b"c" * 32)
+    with pytest.raises(ChunkGoneError, match="the manager has ended"):
+        manager.settled(timeout_s=LONG_S)
