@@ -168,7 +168,9 @@ class ChunkFolder:
         path = self.ready(dataset_id, name) / DESCRIPTOR
         descriptor = parse_descriptor(self._files.read_all(path, DESCRIPTOR_BYTES))
         chunk = descriptor.chunk
-        if (chunk.id, chunk.dataset_id, chunk.identity) != (name.id, dataset_id, name.identity):
+        blocks = chunk.block_range
+        said = ChunkName(blocks.start, blocks.stop, chunk.id, name.number, chunk.identity)
+        if (chunk.dataset_id, said) != (dataset_id, name):
             raise ValueError(f"{path} is of another chunk")
         return descriptor
 

@@ -258,9 +258,10 @@ def test_what_only_has_the_name_of_a_chunk_is_none_and_leads_nowhere(
 # --- what isn't what it was --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("change", ["cut", "gone", "link", "descriptor", "none", "other"])
+@pytest.mark.parametrize("change", ["cut", "gone", "link", "descriptor", "none", "other", "range"])
 def test_damage_is_seen(change: str, folder: ChunkFolder) -> None:
     path = published(folder, 1)
+    name = named(1)
     if change == "cut":
         os.truncate(path / "a", 2)
     elif change == "gone":
@@ -273,10 +274,13 @@ def test_damage_is_seen(change: str, folder: ChunkFolder) -> None:
         (path / ".chunk.json").write_bytes(b"{}")
     elif change == "none":
         (path / ".chunk.json").unlink()
+    elif change == "range":  # it would be found for blocks that it doesn't have
+        name = name._replace(stop=1000)
+        path.rename(path.with_name(str(name)))
     else:
         other = DataChunk(CHUNK.id, CHUNK.dataset_id, range(5, 8), {"a": "http://x/a"})
         (path / ".chunk.json").write_bytes(Descriptor(other, {"a": FACTS}).encode())
-    assert folder.checked_size(CHUNK.dataset_id, named(1)) is None
+    assert folder.checked_size(CHUNK.dataset_id, name) is None
 
 
 # --- failures ----------------------------------------------------------------------------------
