@@ -22,7 +22,8 @@ def worker(context: click.Context, /, config_file: str | None, **flags: object) 
 
     Which ones, --assignment says, a file that is watched or a URL that is asked for; or whoever
     does PUT and DELETE /chunks/ID. Prints "listening on http://HOST:PORT" on stderr. At the first
-    signal running requests finish, and downloads end where they are: the next start goes on.
+    signal running requests finish, and downloads end where they are: they go on when the next life
+    is asked for the same.
     """
     if context.invoked_subcommand is not None:
         return
