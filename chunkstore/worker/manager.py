@@ -131,7 +131,7 @@ class ChunkManager:
 
     def download_chunk(self, chunk: DataChunk) -> None:
         """Have a chunk here, as soon as can be; one that failed is tried again."""
-        self._check_open()
+        self._check_folder()
         with self._lock:
             self._core.want(chunk)
         self._wake()
@@ -141,14 +141,14 @@ class ChunkManager:
 
         Unknown ids are ignored: what isn't there is deleted already.
         """
-        self._check_open()
+        self._check_folder()
         with self._lock:
             self._core.unwant(chunk_id)
         self._wake()
 
     def set_desired(self, chunks: Iterable[DataChunk]) -> None:
         """Have these and no others. Cost: 10 us each, in which other calls wait."""
-        self._check_open()
+        self._check_folder()
         wanted = list(chunks)
         with self._lock:
             self._core.desire(wanted)
@@ -158,7 +158,7 @@ class ChunkManager:
 
     def list_chunks(self) -> list[ChunkInfo]:
         """Those that are wholly here: a snapshot, in no order. Cost: 5 ns each."""
-        self._check_open()
+        self._check_folder()
         with self._lock:
             return self._core.listed()
 
@@ -167,7 +167,7 @@ class ChunkManager:
 
         Of several it is the one with the smallest range, and of these the newest. Cost: 4 us.
         """
-        self._check_open()
+        self._check_folder()
         with self._lock:
             generation = self._core.find(dataset_id, block)
         return None if generation is None else ChunkRef(generation, self)
@@ -301,6 +301,11 @@ class ChunkManager:
 
     def _check_open(self) -> None:
         if not self._is_open:
+            raise ChunkGoneError("the manager has ended")
+
+    def _check_folder(self) -> None:
+        """Under cancellation the loop's work ends first: until it is left, calls do no harm."""
+        if not self._folder.is_open:
             raise ChunkGoneError("the manager has ended")
 
     def _wake(self) -> None:

@@ -218,6 +218,21 @@ async def test_behind_the_end_nothing_is_promised_any_more(tmp_path: Path) -> No
                 pass
 
 
+async def test_cancelled_it_takes_calls_until_it_is_left(tmp_path: Path) -> None:
+    found: list[object] = []
+    with trio.CancelScope() as scope:
+        async with open_manager(tmp_path / "data") as manager:
+            scope.cancel()
+            with trio.CancelScope(shield=True), pytest.raises(ChunkGoneError):
+                await manager.wait_for(b"c" * 32)
+            with trio.CancelScope(shield=True), trio.fail_after(LONG_S):
+                await manager._changed.wait()  # its work has ended
+            manager.set_desired([])
+            found += [manager.list_chunks(), manager.find_chunk(DATASET, 10)]
+    assert scope.cancelled_caught
+    assert found == [[], None]
+
+
 async def test_new_urls_count_while_the_old_ones_fail(tmp_path: Path) -> None:
     async with field() as there, open_manager(tmp_path, CONFIG) as manager:
         good = there.chunk(1)

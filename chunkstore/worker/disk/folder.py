@@ -71,6 +71,11 @@ class ChunkFolder:
         except OSError as error:
             raise DataDirError(folder, error.strerror or str(error)) from error
 
+    @property
+    def is_open(self) -> bool:
+        """Nobody else may use it."""
+        return self._lock is not None
+
     def close(self) -> None:
         """Let others have it."""
         lock, self._lock = self._lock, None
