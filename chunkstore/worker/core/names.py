@@ -39,7 +39,8 @@ DOOMED = ".doomed"
 PART = ".part"
 NAME_BYTES = 200
 """Of a file: what a file system takes is 255, and a partial one has a dot and a suffix."""
-_CHUNK = re.compile(r"\d{19}-\d{19}-[0-9a-f]{64}\.\d{12}-[0-9a-f]{16}", re.ASCII)
+_CHUNK = re.compile(r"\d{19}-\d{19}-[0-9a-f]{64}\.0\d{11}-[0-9a-f]{16}", re.ASCII)
+"""Its number begins with a 0, so that one more than any that lies there has 12 digits, too."""
 
 
 class ChunkName(NamedTuple):

@@ -58,11 +58,13 @@ def scan(folder: Path) -> Scan:
     Cost: 3 us a chunk.
     """
     found = Scan()
-    for name in os.listdir(folder / WANTED):
-        if (wanted := parse_wanted_name(name)) is not None:
-            found.wanted.add(wanted)
-        else:
-            _note(found, folder / WANTED / name)
+    with os.scandir(folder / WANTED) as entries:
+        for entry in entries:
+            wanted = parse_wanted_name(entry.name)
+            if wanted is not None and entry.is_file(follow_symlinks=False):
+                found.wanted.add(wanted)
+            else:
+                _note(found, Path(entry.path))
     for entry in _folders(found, folder / READY):
         if _DATASET.fullmatch(entry.name):
             _scan_dataset(found, Path(entry.path), bytes.fromhex(entry.name))
@@ -88,7 +90,7 @@ def scan(folder: Path) -> Scan:
 def _scan_dataset(found: Scan, folder: Path, dataset_id: bytes) -> None:
     with os.scandir(folder) as entries:
         names = {entry.name: entry.is_dir(follow_symlinks=False) for entry in entries}
-    marks = {name for name in names if name.endswith(DOOMED)}
+    marks = {name for name, is_folder in names.items() if name.endswith(DOOMED) and not is_folder}
     for name, is_folder in names.items():
         if name in marks:
             continue

@@ -147,7 +147,7 @@ NAMES = st.builds(
     st.integers(0, BLOCK_MAX),
     st.integers(0, BLOCK_MAX),
     st.binary(min_size=32, max_size=32),
-    st.integers(0, 10**12 - 1),
+    st.integers(0, 10**11 - 1),
     st.binary(min_size=8, max_size=8).map(bytes.hex),
 )
 

@@ -225,6 +225,10 @@ def test_strangers_are_named_and_left(folder: ChunkFolder) -> None:
         folder.path / "incoming" / "x",
         folder.path / "trash" / "x",
         folder.path / "wanted" / wanted_name(b"a" * 3, "b"),
+        folder.path / "wanted" / wanted_name(CHUNK.id, CHUNK.identity),
+        dataset / (str(named(1)) + DOOMED),
+        dataset / (str(named(3)) + DOOMED),
+        dataset / str(named(10**12 - 1)),
     ]
     for path in strangers:
         path.mkdir()
@@ -232,6 +236,8 @@ def test_strangers_are_named_and_left(folder: ChunkFolder) -> None:
     found = folder.scan()
     assert found.strays == [dataset / (str(named(2)) + DOOMED)]
     assert sorted(found.strangers) == sorted(map(str, [*strangers, folder.path / "ready" / "y"]))
+    assert [one.name for one in found.ready] == [named(1)]
+    assert (found.wanted, found.next_number) == (set(), 2)
 
 
 @pytest.mark.parametrize("is_late", [False, True])
