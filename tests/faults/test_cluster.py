@@ -19,6 +19,8 @@ from tests.faults.cluster import Cluster
 from tests.faults.running import reading
 from tests.faults.traffic import sha256_field
 
+pytestmark = pytest.mark.real
+
 KILLS = int(os.environ.get("KILLS", "6"))
 """Times that the gateway is killed; more of them are for a long run."""
 COLLECTED_S = 60.0
@@ -44,7 +46,6 @@ async def get(cluster: Cluster, key: str) -> bytes | None:
         return await reading(client, key)
 
 
-@pytest.mark.trio
 async def test_a_file_in_five_equal_parts_on_five_servers_and_out(tmp_path: Path) -> None:
     data = Random(1).randbytes(3_000_001)
     async with Cluster.open(tmp_path, 5) as cluster:
@@ -79,7 +80,6 @@ async def test_a_file_in_five_equal_parts_on_five_servers_and_out(tmp_path: Path
         assert await get(cluster, "/films/two.mp4") is None
 
 
-@pytest.mark.trio
 async def test_a_gateway_killed_in_mid_put_leaves_the_old_or_the_new(tmp_path: Path) -> None:
     random = Random(2)
     async with Cluster.open(tmp_path, 7) as cluster:
@@ -140,7 +140,6 @@ async def generations(cluster: Cluster) -> dict[int, int]:
     return dict(Counter(part.generation for part in parts if part))
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize(("count", "kept"), [(7, "6/7"), (8, "7/7")])
 @pytest.mark.parametrize("size", [50_000, 60_000_000])
 async def test_a_node_that_stops_in_a_put_is_done_without(

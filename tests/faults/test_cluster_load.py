@@ -16,6 +16,8 @@ from tests.faults.cluster import Cluster, Process
 from tests.faults.test_cluster import get, put
 from tests.faults.traffic import Traffic
 
+pytestmark = pytest.mark.real
+
 OBJECTS = int(os.environ.get("OBJECTS", "120"))
 """PUTs that are acknowledged; more of them are for a long run."""
 DEADLINE_S = 120.0 + OBJECTS
@@ -28,7 +30,6 @@ def refuses(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
-@pytest.mark.trio
 async def test_two_of_eight_are_killed_under_load(tmp_path: Path) -> None:
     async with Cluster.open(tmp_path, 8) as cluster:
         traffic = Traffic(cluster, 1)
@@ -71,7 +72,6 @@ def rot(folder: Path, random: Random, count: int) -> None:
                 file.write(bytes([byte ^ 0x40]))
 
 
-@pytest.mark.trio
 async def test_whatever_is_wrong_with_two_of_seven_all_is_read(tmp_path: Path) -> None:
     async with Cluster.open(tmp_path, 7) as cluster:
         traffic = Traffic(cluster, 2)
@@ -110,7 +110,6 @@ async def lose_parts(cluster: Cluster, number: int) -> None:
                 await answer.body()
 
 
-@pytest.mark.trio
 async def test_a_full_node_is_an_error_once_too_few_are_left(tmp_path: Path) -> None:
     data = Random(4).randbytes(3_000_000)
     for name, reserve_bytes in {"small": 60 << 20, "reserved": 1 << 50}.items():

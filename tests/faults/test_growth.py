@@ -11,11 +11,12 @@ import trio
 from tests.faults.cluster import Cluster
 from tests.faults.test_cluster import get, put
 
+pytestmark = pytest.mark.real
+
 OBJECTS = 12
 SIZE_BYTES = 200_000
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize(("before", "part_count"), [(5, 6), (7, 7)])
 async def test_a_server_that_joins_takes_its_share(
     tmp_path: Path, before: int, part_count: int

@@ -11,10 +11,11 @@ import pytest
 from tests.faults.cluster import Cluster
 from tests.faults.test_cluster import get, put
 
+pytestmark = pytest.mark.real
+
 SIZES = [0, 5, 70_000, 1_310_721, 9_000_000]
 
 
-@pytest.mark.trio
 async def test_redundancy_is_whole_again_behind_a_dead_node(tmp_path: Path) -> None:
     random = Random(1)
     data = {f"/{number}": random.randbytes(size) for number, size in enumerate(SIZES * 3)}

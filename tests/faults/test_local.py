@@ -17,6 +17,8 @@ import trio
 from chunkstore.client import Client, Url
 from tests.faults.running import ROOT, reading
 
+pytestmark = pytest.mark.real
+
 LISTENING = re.compile(rb"listening on http://127\.0\.0\.1:(\d+)")
 NODES_AT = re.compile(rb"nodes at (http://\S+)\n")
 STATUS = re.compile(rb"status: chunkstore (.*)\n")
@@ -129,7 +131,6 @@ async def looked_at(cluster: Local) -> None:
     assert "joined from there" in out
 
 
-@pytest.mark.trio
 async def test_one_command_runs_all_and_ends_all(tmp_path: Path) -> None:
     async with local(tmp_path, 7) as cluster:
 

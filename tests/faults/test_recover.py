@@ -22,6 +22,8 @@ from chunkstore.cluster.sign import Signer
 from chunkstore.cluster.sqlite import SqliteMeta
 from tests.faults.cluster import ROOT, START_S, Cluster
 
+pytestmark = pytest.mark.real
+
 SIZES = [0, 1, 70_000, 1_400_000, 3_000_000]
 FIELDS = ("content-type", "etag", "repr-digest", "content-length", "last-modified")
 
@@ -84,7 +86,6 @@ async def recover(cluster: Cluster, folder: Path, data: Path, *flags: str) -> tu
     return done.returncode, done.stdout.decode()
 
 
-@pytest.mark.trio
 @pytest.mark.parametrize("is_copied", [False, True])
 async def test_metadata_that_was_deleted_comes_back(tmp_path: Path, is_copied: bool) -> None:
     random = Random(5)

@@ -20,6 +20,8 @@ from chunkstore.cluster.stripe import HEADER_BYTES
 from tests.faults.cluster import Cluster
 from tests.faults.test_cluster import get, put
 
+pytestmark = pytest.mark.real
+
 FLIPS = int(os.environ.get("FLIPS", "20"))
 NODES = 7
 FIND_S = 120.0
@@ -55,7 +57,6 @@ def flip(part: Lying, chance: Random) -> None:
         file.write(bytes([byte]))
 
 
-@pytest.mark.trio
 async def test_each_flipped_bit_is_found_and_repaired(tmp_path: Path) -> None:
     chance = Random(5)
     contents = {f"/{n}": chance.randbytes(chance.randrange(1, 200_000)) for n in range(FLIPS)}

@@ -14,8 +14,9 @@ from chunkstore.errors import FetchError
 from tests.faults.cluster import Cluster
 from tests.faults.test_cluster import put
 
+pytestmark = pytest.mark.real
 
-@pytest.mark.trio
+
 async def test_sigterm_while_all_nodes_are_stopped(tmp_path: Path) -> None:
     flags = "--heal-after", "1s", "--scrub-parts", "60s"
     async with Cluster.open(tmp_path, 8, *flags) as cluster, trio.open_nursery() as nursery:

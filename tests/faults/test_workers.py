@@ -21,6 +21,8 @@ from chunkstore.errors import FetchError
 from tests.faults.cluster import Process
 from tests.faults.running import Body
 
+pytestmark = pytest.mark.real
+
 SECONDS = float(os.environ.pop("WORKERS_SECONDS", "8"))
 DATASET = hashlib.sha256(b"dataset").hexdigest()
 CHUNKS, ASSIGNED, WORKERS = 40, 15, 3
@@ -199,7 +201,6 @@ async def put(client: Client, path: str, data: bytes) -> None:
     assert answer.status == 201
 
 
-@pytest.mark.trio
 async def test_every_answer_is_right_and_everything_settles(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         field = Field(tmp_path, nursery)
@@ -229,7 +230,6 @@ async def test_every_answer_is_right_and_everything_settles(tmp_path: Path) -> N
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.trio
 async def test_a_worker_that_is_killed_goes_on(tmp_path: Path) -> None:
     async with trio.open_nursery() as nursery:
         field = Field(tmp_path, nursery)
