@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("dev", deadline=None)
+# A test run on every save draws new examples each time: many short ones find what a long one does.
+settings.register_profile("dev", deadline=None, max_examples=25)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=300, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# Tests, and the programs that they start by the hundred, are compiled once and not in every run.
+# Who wants no bytecode beside the sources has it beside the results of the last run.
+if sys.dont_write_bytecode:
+    sys.dont_write_bytecode = False
+    sys.pycache_prefix = str(Path(__file__).parents[1] / ".pytest_cache" / "bytecode")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    os.environ["PYTHONPYCACHEPREFIX"] = sys.pycache_prefix
 
 # Taken out of the environment: a `chunkstore` started by a test refuses variables it doesn't know.
 REQUIRE_REAL = os.environ.pop("CHUNKSTORE_REQUIRE_REAL", "") not in ("", "0")

@@ -9,6 +9,7 @@ row in the browser. `painting` has ffmpeg paint it into a picture of its own.
 from __future__ import annotations
 
 import random
+from functools import cache
 
 __all__ = ["FRAME_BYTES", "HEIGHT", "WIDTH", "paint", "painting", "read"]
 
@@ -38,7 +39,7 @@ def paint(time_ms: int, index: int) -> bytes:
     bits = value << CHECK_BITS | _checksum(value)
     row = b"".join([_BLOCKS[bits >> at & 1] for at in range(BITS - 1, -1, -1)])
     start = index * _STEP % (WIDTH * HEIGHT)
-    picture = _TEXTURE[start : start + WIDTH * HEIGHT - _ROW_BYTES]
+    picture = _texture()[start : start + WIDTH * HEIGHT - _ROW_BYTES]
     return b"".join((row * BLOCK, picture, _CHROMA))
 
 
@@ -83,6 +84,7 @@ def _checksum(value: int) -> int:
     return crc
 
 
+@cache
 def _texture() -> bytes:
     """A picture of soft stripes and noise, twice over: any part of it is one that has moved."""
     chance = random.Random(1)
@@ -94,4 +96,3 @@ def _texture() -> bytes:
 
 
 _BLOCKS = (bytes([_BLACK]) * BLOCK, bytes([_WHITE]) * BLOCK)
-_TEXTURE = _texture()
