@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,7 @@ def room_of(path: Path) -> str:
     return "chunkstore" if first == "__init__.py" else first.removesuffix(".py")
 
 
+@cache
 def parse(path: Path) -> ast.Module:
     """The syntax tree of a file."""
     return ast.parse(path.read_text(encoding="utf-8"), str(path))

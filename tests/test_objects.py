@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from itertools import product
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chunkstore.objects import Abort, Generation, Namespace, State, next_state
 from chunkstore.policy import Policy
+from tests.examples import examples
 
 CAP_S = 5.0
 KEYS = st.sampled_from(
@@ -286,7 +287,7 @@ class NamespaceMachine(RuleBasedStateMachine):
 
 
 TestNamespace = NamespaceMachine.TestCase
-TestNamespace.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestNamespace.settings = examples(40, stateful_step_count=40)
 
 
 @given(
@@ -298,7 +299,7 @@ TestNamespace.settings = settings(max_examples=40, stateful_step_count=40, deadl
     st.integers(1, 5),
 )
 @example({"/a\U0010ffffb", "/a\U0010ffffc", "/b"}, "/", "\U0010ffff", 1)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_listing_of_any_names(keys: set[str], prefix: str, delimiter: str, limit: int) -> None:
     namespace = Namespace("boot", CAP_S)
     model = Model()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from chunkstore.ring import LAST_CHUNK, OWN_BLOCK_BYTES, PIECES_MAX, Position, Ring
+from tests.examples import examples
 
 # Sizes around every bound: a merge, a publication, a block.
 SIZES = st.one_of(
@@ -166,7 +167,7 @@ class RingMachine(RuleBasedStateMachine):
 
 
 @given(st.binary(max_size=300_000))
-@settings(max_examples=20, deadline=None)
+@examples(20)
 def test_a_ring_whose_payload_is_elsewhere_is_filled_again(payload: bytes) -> None:
     ring = Ring(len(payload))
     assert ring.is_sealed
@@ -181,13 +182,13 @@ def test_a_ring_whose_payload_is_elsewhere_is_filled_again(payload: bytes) -> No
 
 
 TestRing = RingMachine.TestCase
-TestRing.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestRing.settings = examples(60, stateful_step_count=25)
 
 
 @given(
     st.lists(st.tuples(st.integers(1, 1500) | st.just(1), st.booleans()), min_size=1, max_size=120)
 )
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_boundaries_merge_only_past_4096_chunks_and_below_1_kib(
     appends: list[tuple[int, bool]],
 ) -> None:
@@ -233,7 +234,7 @@ def test_blocks_grow_with_the_object_and_never_move() -> None:
 
 
 @given(st.lists(st.sampled_from([1, 100, 4095, 4096, 70_000]), max_size=60))
-@settings(max_examples=60, deadline=None)
+@examples(60)
 def test_no_more_memory_is_unused_than_the_last_small_runs_fill_twice(sizes: list[int]) -> None:
     ring = Ring()
     for size in sizes:

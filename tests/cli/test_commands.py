@@ -193,7 +193,7 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     ],
 )
 def test_a_failure_is_one_line_and_exit_code_1(
-    command: str, answer: bytes | None, words: str, tmp_path: Path
+    command: str, answer: bytes | None, words: str, tmp_path: Path, capfd: Captured
 ) -> None:
     (tmp_path / "a").write_text("abc")
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -214,12 +214,12 @@ def test_a_failure_is_one_line_and_exit_code_1(
 
         thread = Thread(target=play, daemon=True)
         thread.start()
-        done = chunkstore(command, *source, url, "--retries", "0")
+        code = main([command, *source, url, "--retries", "0"])
         if answer is not None:
             listener.shutdown(socket.SHUT_RDWR)
         thread.join(10)
-    err = done.stderr.decode()
-    assert (done.returncode, done.stdout) == (1, b"")
+    out, err = capfd.readouterr()
+    assert (code, out) == (1, "")
     assert words in err
     assert err.count("\n") == 1, err
 

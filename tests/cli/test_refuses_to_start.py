@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from chunkstore.auth import make_secret, secret_hash
+from chunkstore.cli import main
+from tests.cli.server import COMMAND
 
 DEADLINE_S = 30
 ROW = f'[[token]]\nname = "a"\nhash = "{secret_hash(make_secret(bytes(32)))}"\n'
@@ -24,9 +25,10 @@ SECRET = make_secret(b"s" * 32)
 FREE = "127.0.0.1:0"
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Certificates and settings, good and bad."""
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Certificates and settings, good and bad; nothing is written there."""
+    tmp_path = tmp_path_factory.mktemp("settings")
     one, other = (trustme.CA().issue_cert("localhost") for _ in range(2))
     one.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     one.private_key_pem.write_to_path(tmp_path / "key.pem")
@@ -92,27 +94,42 @@ CASES = [
     (f"{TLS} text.pem", "tls_cert: expected a certificate in cert.pem and its key in text.pem"),
     ("--tls-cert text.pem --tls-key key.pem", "tls_cert: expected a certificate in text.pem"),
     ("--tls-cert empty --tls-key key.pem", "tls_cert: expected a certificate in empty"),
-    ("--listen {taken}", "can't listen on {taken}: Address already in use"),
-    ("--admin {taken}", "can't listen on {taken}: Address already in use"),
 ]
 
 
 @pytest.mark.parametrize(("flags", "expected"), CASES, ids=[flags for flags, _ in CASES])
-def test_one_line_and_exit_code_2(folder: Path, flags: str, expected: str) -> None:
+def test_one_line_and_exit_code_2(
+    folder: Path,
+    flags: str,
+    expected: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(folder)
+    code = main(["serve", "--listen", FREE, *flags.split()])
+    check(code, *capfd.readouterr(), expected)
+
+
+@pytest.mark.parametrize("flag", ["--listen", "--admin"])
+def test_an_address_that_is_taken(flag: str) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
-        argv = flags.format(taken=address).split()
         run = subprocess.run(
-            [sys.executable, "-m", "chunkstore", "serve", "--listen", FREE, *argv],
+            [*COMMAND, "serve", "--listen", FREE, flag, address],
             capture_output=True,
             text=True,
-            cwd=folder,
             timeout=DEADLINE_S,
         )
-    assert run.returncode == 2
-    assert run.stderr.startswith("chunkstore: ")
-    assert expected.format(taken=address) in run.stderr
-    assert run.stderr.count("\n") == 1
-    assert run.stdout == ""
-    assert "listening" not in run.stderr
-    assert SECRET not in run.stderr
+    expected = f"can't listen on {address}: Address already in use"
+    check(run.returncode, run.stdout, run.stderr, expected)
+
+
+def check(code: int, out: str, err: str, expected: str) -> None:
+    """One line, which says this, and the exit code of wrong input."""
+    assert code == 2
+    assert err.startswith("chunkstore: ")
+    assert expected in err
+    assert err.count("\n") == 1
+    assert out == ""
+    assert "listening" not in err
+    assert SECRET not in err

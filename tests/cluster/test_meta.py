@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -21,6 +20,7 @@ from chunkstore.cluster.names import Part
 from chunkstore.cluster.sqlite import SqliteMeta
 from chunkstore.errors import DataDirError, DiskError, StaleError
 from tests.cluster.naive import Naive
+from tests.examples import examples
 
 T = TypeVar("T")
 
@@ -227,7 +227,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestMachine.settings = examples(60, stateful_step_count=50)
 
 
 # --- swaps, where the machine comes seldom -------------------------------------------------------

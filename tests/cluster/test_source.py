@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -21,6 +21,7 @@ from chunkstore.errors import DamagedError
 from chunkstore.server import Exchange, Handler
 from tests.cluster.nodes import parts_of, signed
 from tests.cluster.reading import GENERATION, Stage, data_of, run_stage
+from tests.examples import examples
 
 
 async def late(exchange: Exchange, handler: Handler, seconds: float) -> None:
@@ -61,7 +62,7 @@ def reads(draw: st.DrawFn) -> tuple[int, int, int, int]:
 
 
 @given(reads(), st.integers(0, 2))
-@settings(max_examples=40)
+@examples(40)
 def test_any_range_of_any_object(what: tuple[int, int, int, int], m: int) -> None:
     size, start, stop, limit = what
 
@@ -90,7 +91,7 @@ HARMS = [
 
 
 @given(reads(), st.dictionaries(st.integers(0, 6), st.sampled_from(HARMS), max_size=4), st.data())
-@settings(max_examples=60)
+@examples(60)
 def test_whatever_is_wrong_with_nodes(
     what: tuple[int, int, int, int], harms: dict[int, str], data: st.DataObject
 ) -> None:
@@ -379,7 +380,7 @@ def test_memory_is_bounded_however_many_read(monkeypatch: pytest.MonkeyPatch) ->
 
 
 @given(st.lists(st.sampled_from([0.0, 0.03, 2.0]), min_size=7, max_size=7), st.floats(0, 0.4))
-@settings(max_examples=30)
+@examples(30)
 def test_cancelled_at_any_moment_nothing_is_left(delays: list[float], after_s: float) -> None:
     async def test(stage: Stage) -> None:
         for index, delay_s in enumerate(delays):

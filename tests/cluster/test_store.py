@@ -6,10 +6,11 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from trio.testing import MockClock
 
 from tests.cluster.gateway import Gateway
+from tests.examples import examples
 from tests.store.contract import Command, Stage, lives
 
 
@@ -19,7 +20,7 @@ def test_the_contract(count: int) -> None:
         async with Gateway.open(count) as gateway:
             await Stage(gateway.life, newest_only=True).run(todo)
 
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+    @examples(15, suppress_health_check=[HealthCheck.too_slow])
     @given(lives(with_faults=False))
     def test(todo: list[list[Command]]) -> None:
         trio.run(partial(play, todo), clock=MockClock(autojump_threshold=0))

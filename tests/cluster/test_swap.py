@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -20,6 +20,7 @@ from chunkstore.errors import DiskFullError, StatusError
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.test_upload import parts_of, payload, read
+from tests.examples import examples
 
 DATA = payload(20_000)
 Deed = Callable[[ClusterStore], Awaitable[None]]
@@ -74,7 +75,7 @@ async def delete(store: ClusterStore) -> None:
 LEFT: dict[Deed, bytes | None] = {nothing: DATA, overwrite: DATA[::-1], delete: None}
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+@examples(40, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 120), st.integers(0, 60), st.sampled_from(list(LEFT)), st.integers(0, 6))
 def test_cancelled_anywhere_whatever_else_happens(
     steps: int, deed_at: int, deed: Deed, index: int

@@ -10,7 +10,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -18,6 +18,7 @@ from chunkstore.cluster.stripe import STRIPE_BYTES
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway
 from tests.cluster.test_upload import payload
+from tests.examples import examples
 from tests.origin.drive import Answer, Client, Site
 
 WISH = "TE: trailers"
@@ -51,7 +52,7 @@ def play(test: Callable[..., Awaitable[None]], *args: object) -> None:
     trio.run(partial(test, *args), clock=MockClock(autojump_threshold=0))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@examples(25, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(SIZES, min_size=1, max_size=5), st.sampled_from([5, 7]))
 def test_it_is_that_of_all_bytes_however_they_come(sizes: list[int], count: int) -> None:
     async def main() -> None:

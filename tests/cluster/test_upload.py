@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -24,6 +24,7 @@ from chunkstore.errors import DiskError, DiskFullError, QuorumError
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.nodes import Mishap
+from tests.examples import examples
 
 SIZES = [0, 1, 4, 5, 65_536, STRIPE_BYTES - 1, STRIPE_BYTES, STRIPE_BYTES + 1, 3_000_000]
 
@@ -222,7 +223,7 @@ def test_whatever_befalls_nodes_in_a_put(count: int, size: int) -> None:
             await trio.sleep(10)
             assert await read(store, "/a") == payload(size if error is None else 1234)
 
-    @settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+    @examples(12, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(FAULTS, max_size=3, unique_by=lambda one: one.node))
     def test(faults: list[Fault]) -> None:
         trio.run(partial(main, faults), clock=MockClock(autojump_threshold=0))

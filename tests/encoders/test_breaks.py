@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
@@ -23,6 +23,7 @@ from tests.encoders.replay import (
     objects_of,
     offsets_of,
 )
+from tests.examples import examples
 from tests.origin.conftest import OpenSite
 from tests.origin.drive import Client, Site, run_site
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.real
 Recordings = Mapping[str, Recording]
 
 LONG = ["persistent", "large frames", "HLS of TS", "endless MP4"]
-MANY = settings(max_examples=50)
+MANY = examples(50)
 UPLOAD_IDLE_S = 20.0
 TICK_S = 0.5
 """Deadlines are looked after so often."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
@@ -19,6 +19,7 @@ from tests.encoders.replay import (
     objects_of,
     pause,
 )
+from tests.examples import examples
 from tests.origin.drive import Answer, Client, Site, frame, run_site
 
 pytestmark = pytest.mark.real
@@ -29,7 +30,7 @@ INTERLEAVED = ["persistent", "credentials", "large frames"]
 """No two of their connections name the same file, so that any order of them is as good."""
 IN_ORDER = ["forgetful", "single", "single forgetful", "POST", "HLS", "HLS of TS"]
 IN_ORDER += ["endless TS", "endless MP4"]
-HEAVY = settings(max_examples=30)
+HEAVY = examples(30)
 
 
 @st.composite

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
 from chunkstore.live import Upload
 from chunkstore.objects import Abort, State
+from tests.examples import examples
 from tests.live.rig import Kind, Reader, Stage, framed_from, payload
 
 SIZES = st.integers(1, 30) | st.integers(1, 40_000) | st.sampled_from([65_536, 200_000])
@@ -142,7 +143,7 @@ class Play:
     ENDS,
     st.sampled_from([0, 0, 2, 8]),
 )
-@settings(max_examples=120, deadline=None)
+@examples(120)
 def test_any_schedule(
     plans: list[Plan], first: list[int], steps: list[tuple[str, int]], end: str, small_edge: int
 ) -> None:

@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import wait_all_tasks_blocked
 
@@ -16,6 +16,7 @@ from chunkstore.live import Upload
 from chunkstore.objects import Abort
 from chunkstore.policy import Policy
 from chunkstore.testing import ReferenceStore
+from tests.examples import examples
 from tests.live.rig import Answer, Kind, Reader, Stage, framed, payload
 
 KINDS: tuple[Kind, ...] = ("unix", "tcp", "stream")
@@ -207,7 +208,7 @@ def digest_line(whole: bytes) -> bytes:
 
 
 @given(st.lists(STEPS, max_size=30), st.sampled_from([0, 2]), st.booleans())
-@settings(deadline=None, max_examples=60)
+@examples(60)
 def test_any_schedule_of_retries(
     steps: list[tuple[str, object]], small_edge: int, has_store: bool
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -31,11 +32,17 @@ def test_the_tables_are_there() -> None:
         assert {promise for promise, tests in rows if tests == "later"} == LATER[name]
 
 
+@cache
+def defined(path: str) -> frozenset[str]:
+    """The names at the top of a module; most are asked for many times."""
+    tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
+    return frozenset(getattr(node, "name", "") for node in tree.body)
+
+
 @pytest.mark.parametrize(("promise", "tests"), [row for row in ROWS if row[1] != "later"])
 def test_every_promise_is_held_by_tests_that_exist(promise: str, tests: str) -> None:
     names = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", tests)
     assert tests == ", ".join(f"`{path}::{name}`" for path, name in names)
     assert names
     for path, name in names:
-        tree = ast.parse((ROOT / path).read_text(encoding="utf-8"))
-        assert name in {getattr(node, "name", "") for node in tree.body}
+        assert name in defined(path)

@@ -341,7 +341,7 @@ class Story:
         assert not self.site.origin.metrics.endings["failed"]
 
 
-EXAMPLES = int(os.environ.get("TAKEOVER_EXAMPLES") or (10_000 if os.environ.get("CI") else 100))
+EXAMPLES = int(os.environ.get("TAKEOVER_EXAMPLES") or (10_000 if os.environ.get("CI") else 50))
 
 
 @given(st.lists(attempts, min_size=1, max_size=5))

@@ -16,12 +16,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 import trio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.config import Settings
 from chunkstore.origin import Origin
 from chunkstore.server import Listener, Log
+from tests.examples import examples
 from tests.live.rig import parse
 from tests.server.rig import Peer, all_closed, connect, listen, open_count, until
 
@@ -271,7 +272,7 @@ GARBAGE = st.binary(min_size=1, max_size=300) | st.lists(WORDS, min_size=1, max_
 
 
 @given(st.lists(GARBAGE, min_size=1, max_size=8))
-@settings(max_examples=40, deadline=None, derandomize=True)
+@examples(40, derandomize=True)
 def test_random_bytes(attempts: list[bytes]) -> None:
     async def main() -> None:
         async with attacked(hold_cap_s=0) as target:

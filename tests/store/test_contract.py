@@ -10,16 +10,17 @@ from pathlib import Path
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 
 from chunkstore.store import Store
 from chunkstore.store.disk import DiskStore, upkeep
 from chunkstore.store.disk import store as disk_store
 from chunkstore.testing import FaultyStore, ReferenceStore
+from tests.examples import examples
 from tests.store.contract import Command, Open, Stage, lives
 from tests.store.disk.load import open_engine
 
-DISK_EXAMPLES = settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
+DISK_EXAMPLES = examples(30, suppress_health_check=[HealthCheck.too_slow])
 
 
 @asynccontextmanager

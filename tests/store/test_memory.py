@@ -8,7 +8,6 @@ from collections.abc import Callable
 from types import FrameType
 
 import pytest
-from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -16,6 +15,7 @@ from chunkstore.errors import CapacityError
 from chunkstore.objects import Abort, Generation, Namespace
 from chunkstore.policy import Policy
 from chunkstore.store import MemoryStore
+from tests.examples import examples
 
 LIMIT = 1_000_000
 SMALL = 64 * 1024
@@ -180,7 +180,7 @@ class MemoryMachine(RuleBasedStateMachine):
 
 
 TestMemory = MemoryMachine.TestCase
-TestMemory.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestMemory.settings = examples(40, stateful_step_count=40)
 
 
 def complete(store: MemoryStore, namespace: Namespace, key: str, ttl_s: float | None) -> Generation:

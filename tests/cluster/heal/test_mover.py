@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -20,6 +20,7 @@ from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.heal.scene import CAPACITY_BYTES, RATE_BYTES, Scene
 from tests.cluster.nodes import Mishap, signed
+from tests.examples import examples
 
 
 @pytest.mark.parametrize(("before", "joining"), [(5, 1), (7, 1), (7, 3)])
@@ -109,7 +110,7 @@ def test_whatever_happens_meanwhile() -> None:
                 assert scene.mover.progress == progress
             await scene.audit()
 
-    @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+    @examples(10, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.integers(5, 8),
         st.lists(st.integers(1, 4), min_size=2, max_size=2),

@@ -8,7 +8,7 @@ from random import Random
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -24,6 +24,7 @@ from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.nodes import Mishap
 from tests.cluster.test_upload import parts_of, payload, read
+from tests.examples import examples
 
 HEAL_S = 60.0
 SIZES = [0, 1, 65_536, STRIPE_BYTES, 2 * STRIPE_BYTES + 7]
@@ -325,7 +326,7 @@ Deed = Callable[[Gateway, ClusterStore], Awaitable[None]]
 DEEDS: list[Deed] = [overwrite, delete, back, lose, fail]
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@examples(20, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.sampled_from(DEEDS), st.floats(0, 40)), max_size=5),
     st.sampled_from([1000, 4 * STRIPE_BYTES]),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -26,6 +26,7 @@ from chunkstore.cluster.stripe import STRIPE_BYTES
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.nodes import signed
+from tests.examples import examples
 
 SIZES = [0, 1, 70_000, STRIPE_BYTES + 77]
 PERIOD_S = 200.0
@@ -165,7 +166,7 @@ def test_each_flipped_bit_is_found_and_nothing_else(monkeypatch: pytest.MonkeyPa
             assert scrub.last.part_count == 7 * len(SIZES)
             assert scrub.last.left_out_count == 0
 
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+    @examples(15, suppress_health_check=[HealthCheck.too_slow])
     @given(st.lists(FLIPS, max_size=8, unique_by=lambda flip: flip[:2]))
     def test(flips: list[Flip]) -> None:
         trio.run(main, flips, clock=MockClock(autojump_threshold=0))

@@ -11,7 +11,7 @@ from operator import methodcaller
 
 import pytest
 import trio
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
@@ -24,6 +24,7 @@ from chunkstore.cluster.swap import swap
 from chunkstore.server import Exchange, Handler
 from tests.cluster.gateway import Gateway, put
 from tests.cluster.nodes import signed
+from tests.examples import examples
 
 COUNT = 8
 """One more than an object has parts: there is somewhere for those that don't belong."""
@@ -202,7 +203,7 @@ def test_whatever_is_there_what_is_needed_stays(
             await surveyed(survey)
             one.check()
 
-    @settings(max_examples=15, suppress_health_check=[HealthCheck.too_slow])
+    @examples(15, suppress_health_check=[HealthCheck.too_slow])
     @given(
         st.lists(st.tuples(st.integers(0, 6), st.sampled_from(KINDS)), max_size=OBJECTS),
         st.lists(st.sampled_from(ACTS), max_size=12),

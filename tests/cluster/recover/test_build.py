@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.cluster.meta import NOWHERE, Manifest, Meta, NodeRecord, Open
@@ -19,6 +19,7 @@ from chunkstore.cluster.recover.decide import Verdict, decide
 from chunkstore.cluster.recover.known import Known, number_nodes
 from chunkstore.cluster.recover.merge import Copy, Found, Merge
 from chunkstore.cluster.sqlite import SqliteMeta
+from tests.examples import examples
 
 HERE = [1, 2, 3]
 ABSENT = [4, 5]
@@ -97,7 +98,7 @@ def merged(data: st.DataObject, all_copies: list[Copy]) -> list[Found]:
     return founds
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(pasts, st.data())
 def test_the_newest_that_can_be_read_is_there_again(past: list[Past], data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

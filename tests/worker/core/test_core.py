@@ -228,6 +228,6 @@ class Machine(RuleBasedStateMachine):
         assert self.whole == {one.name.number for one in states.values()}
 
 
-STEPS = int(os.environ.get("CORE_EXAMPLES", "300"))
+STEPS = int(os.environ.get("CORE_EXAMPLES") or (300 if os.environ.get("CI") else 75))
 TestCore: Any = Machine.TestCase
 TestCore.settings = settings(max_examples=STEPS, stateful_step_count=40, deadline=None)
