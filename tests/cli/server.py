@@ -7,15 +7,19 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeAlias
+from urllib.request import Request, urlopen
 
-__all__ = ["COMMAND", "chunkstore", "serving"]
+__all__ = ["COMMAND", "Command", "chunkstore", "serving", "store"]
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 COMMAND = [sys.executable, "-m", "chunkstore"]
 DEADLINE_S = 30
+
+Command: TypeAlias = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
 @contextmanager
@@ -47,3 +51,9 @@ def chunkstore(*argv: str, stdin: bytes = b"") -> subprocess.CompletedProcess[by
         env={**os.environ, "NO_COLOR": "1"},
         check=False,
     )
+
+
+def store(url: str, data: bytes) -> None:
+    """Have something there, without a command."""
+    with urlopen(Request(url, data, method="PUT"), timeout=DEADLINE_S) as answer:
+        assert answer.status in (200, 201)

@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Thread
 from typing import IO
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.cli.server import COMMAND, DEADLINE_S, ROOT, chunkstore, serving
+from tests.cli.server import COMMAND, DEADLINE_S, ROOT, Command, serving, store
 
 
 @pytest.fixture(scope="module")
@@ -68,11 +70,24 @@ def lines_of(stream: IO[bytes] | None) -> Iterator[str]:
         yield line.decode().rstrip("\n")
 
 
+def is_there(url: str) -> bool:
+    """Whether something has this URL."""
+    try:
+        urlopen(Request(url, method="HEAD"), timeout=DEADLINE_S).close()
+    except HTTPError as error:
+        error.close()
+        if error.code != 404:
+            raise
+        return False
+    return True
+
+
 def until_there(url: str) -> None:
-    """Wait until something has this URL."""
+    """Wait until it has."""
     limit_s = time.monotonic() + DEADLINE_S
-    while chunkstore("ls", url).stdout == b"":
+    while not is_there(url):
         assert time.monotonic() < limit_s
+        time.sleep(0.01)
 
 
 def test_stdin_is_followed_chunk_by_chunk(server: str) -> None:
@@ -144,7 +159,7 @@ def test_ctrl_c_is_130_and_says_nothing(command: str, server: str, tmp_path: Pat
 def test_a_pipe_that_nobody_reads_ends_it_quietly(command: str, server: str) -> None:
     for index in range(3 if command == "ls" else 1):
         url = f"{server}/pipe/{index}"
-        assert chunkstore("put", "-q", "-", url, stdin=b"x" * 1_000_000).returncode == 0
+        store(url, b"x" * 1_000_000)
     with running(command, f"{server}/pipe/" if command == "ls" else url) as process:
         assert process.stdout is not None
         process.stdout.close()
@@ -156,7 +171,7 @@ def test_a_pipe_that_nobody_reads_ends_it_quietly(command: str, server: str) -> 
 @pytest.mark.parametrize("command", ["get", "ls", "put"])
 def test_standard_streams_that_are_closed(command: str, server: str) -> None:
     url = f"{server}/closed"
-    assert chunkstore("put", "-q", "-", url, stdin=b"x").returncode == 0
+    store(url, b"x")
     source = ["-"] if command == "put" else []
     shell = f'exec {sys.executable} -m chunkstore "$@" <&- >&-'
     done = subprocess.run(
@@ -170,17 +185,17 @@ def test_standard_streams_that_are_closed(command: str, server: str) -> None:
     assert done.returncode in (0, 1)
 
 
-def test_watching_what_changes(server: str) -> None:
+def test_watching_what_changes(server: str, here: Command) -> None:
     url = f"{server}/watched"
-    assert chunkstore("put", "-", f"{url}/a", stdin=b"x").returncode == 0
+    store(f"{url}/a", b"x")
     with running("ls", "--watch", f"{url}/") as watch:
         lines = lines_of(watch.stdout)
         assert next(lines) == "+ /watched/a"
-        assert chunkstore("put", "-", f"{url}/b", stdin=b"x").returncode == 0
+        store(f"{url}/b", b"x")
         assert next(lines) == "+ /watched/b"
-        assert chunkstore("put", "-", f"{url}/a", stdin=b"xy").returncode == 0
+        store(f"{url}/a", b"xy")
         assert next(lines) == "~ /watched/a"
-        assert chunkstore("rm", f"{url}/b").returncode == 0
+        assert here("rm", f"{url}/b").returncode == 0
         assert next(lines) == "- /watched/b"
 
 
@@ -209,15 +224,15 @@ class Cutter:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 
 
-def test_a_download_goes_on_after_cuts(server: str, tmp_path: Path) -> None:
+def test_a_download_goes_on_after_cuts(server: str, tmp_path: Path, here: Command) -> None:
     data = os.urandom(1_000_000)
-    assert chunkstore("put", "-", f"{server}/resumed", stdin=data).returncode == 0
+    store(f"{server}/resumed", data)
     cutter = Cutter(server, [100_000, 0, 300_000, 2_000_000])
     thread = Thread(target=cutter.run, daemon=True)
     thread.start()
     path = tmp_path / "a"
     with cutter.listener:
-        done = chunkstore("get", f"{cutter.url}/resumed", "-o", str(path))
+        done = here("get", f"{cutter.url}/resumed", "-o", str(path))
     thread.join(DEADLINE_S)
     assert done.returncode == 0
     assert path.read_bytes() == data

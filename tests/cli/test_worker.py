@@ -15,7 +15,7 @@ from chunkstore.worker import DataChunk
 from chunkstore.worker.core.names import ChunkName
 from chunkstore.worker.descriptor import Descriptor, FileFacts
 from chunkstore.worker.disk.folder import ChunkFolder
-from tests.cli.server import chunkstore, serving
+from tests.cli.server import Command, chunkstore, serving
 
 DATASET = hashlib.sha256(b"dataset").digest()
 
@@ -97,39 +97,39 @@ def fill(folder: Path, count: int) -> list[Path]:
     return paths
 
 
-def test_verify_names_what_is_damaged(tmp_path: Path) -> None:
+def test_verify_names_what_is_damaged(tmp_path: Path, here: Command) -> None:
     paths = fill(tmp_path, 4)
-    right = chunkstore("worker", "verify", "--data", str(tmp_path))
+    right = here("worker", "verify", "--data", str(tmp_path))
     assert (right.returncode, right.stderr) == (0, b"")
     assert right.stdout == b"4 chunks, 28 bytes: all is right\n"
     (paths[0] / "a").write_bytes(b"chunk 9")
     (paths[1] / "a").unlink()
     (paths[2] / ".chunk.json").write_text("{}")
-    found = chunkstore("worker", "verify", "--data", str(tmp_path))
+    found = here("worker", "verify", "--data", str(tmp_path))
     assert found.returncode == 1
     lines = found.stdout.decode().splitlines()
     damaged = {line.split(": ")[1] for line in lines[:-1]}
     assert damaged == {hashlib.sha256(b"chunk %d" % number).hexdigest() for number in range(3)}
     assert lines[-1].endswith("3 damaged")
-    as_json = chunkstore("worker", "verify", "--json", "--data", str(tmp_path))
+    as_json = here("worker", "verify", "--json", "--data", str(tmp_path))
     rows = [json.loads(line) for line in as_json.stdout.splitlines()]
     assert sum(bool(row["problems"]) for row in rows) == 3
 
 
-def test_gc_takes_away_what_is_left_over_and_nothing_else(tmp_path: Path) -> None:
+def test_gc_takes_away_what_is_left_over_and_nothing_else(tmp_path: Path, here: Command) -> None:
     paths = fill(tmp_path, 3)
     paths[0].with_name(paths[0].name + ".doomed").touch()
     (tmp_path / "incoming" / paths[1].name.replace(".000000000002-", ".000000000007-")).mkdir()
     (tmp_path / "trash" / paths[1].name.replace(".000000000002-", ".000000000008-")).mkdir()
     (tmp_path / "trash" / "mine").mkdir()
-    done = chunkstore("worker", "gc", "--data", str(tmp_path))
+    done = here("worker", "gc", "--data", str(tmp_path))
     assert done.returncode == 0, done.stderr
     assert b"removed chunks: 1 on their way, 2 deleted; " in done.stdout
     assert b"mine is not ours" in done.stderr
     assert {path.name for path in paths[0].parent.iterdir()} == {path.name for path in paths[1:]}
     assert not any((tmp_path / "incoming").iterdir())
     assert [path.name for path in (tmp_path / "trash").iterdir()] == ["mine"]
-    again = chunkstore("worker", "gc", "--data", str(tmp_path))
+    again = here("worker", "gc", "--data", str(tmp_path))
     assert again.stdout == b"removed chunks: 0 on their way, 0 deleted; 0 bytes\n"
 
 
@@ -139,37 +139,37 @@ def test_gc_takes_away_what_is_left_over_and_nothing_else(tmp_path: Path) -> Non
 working = partial(serving, command="worker")
 
 
-def test_what_a_worker_has_can_be_asked_for(tmp_path: Path) -> None:
+def test_what_a_worker_has_can_be_asked_for(tmp_path: Path, here: Command) -> None:
     fill(tmp_path, 3)
     with working("--data", str(tmp_path)) as url:
-        listed = chunkstore("worker", "ls", url)
+        listed = here("worker", "ls", url)
         assert listed.returncode == 0, listed.stderr
         rows = [line.split() for line in listed.stdout.decode().splitlines()]
         assert sorted(row[1] for row in rows) == ["0-1", "1-2", "2-3"]
         assert {row[0] for row in rows} == {DATASET.hex()}
-        none = chunkstore("worker", "ls", url, "--dataset", "0" * 64)
+        none = here("worker", "ls", url, "--dataset", "0" * 64)
         assert (none.returncode, none.stdout) == (0, b"")
 
-        found = chunkstore("worker", "find", url, DATASET.hex(), "1")
+        found = here("worker", "find", url, DATASET.hex(), "1")
         assert found.returncode == 0
         first, second = found.stdout.decode().splitlines()
         assert first == " ".join(next(row for row in rows if row[1] == "1-2")[:1]) + first[64:]
         size, sha256, name, where = second.split()
         assert (size, name) == ("7", "a")
         assert sha256 == hashlib.sha256(b"chunk 1").hexdigest()
-        assert chunkstore("get", where).stdout == b"chunk 1"
-        missing = chunkstore("worker", "find", url, DATASET.hex(), "7")
+        assert here("get", where).stdout == b"chunk 1"
+        missing = here("worker", "find", url, DATASET.hex(), "7")
         assert missing.returncode == 1
         assert b"no chunk that is wholly here has block 7" in missing.stderr
         assert missing.stderr.count(b"\n") == 1
 
-        status = chunkstore("worker", "status", url)
+        status = here("worker", "status", url)
         assert status.returncode == 0, status.stderr
         assert status.stdout.startswith(b"chunks: 3 ready; 0 references held\n")
-        as_json = chunkstore("worker", "status", url, "--json")
+        as_json = here("worker", "status", url, "--json")
         assert json.loads(as_json.stdout)["chunks"] == {"ready": 3}
 
-        busy = chunkstore("worker", "verify", "--data", str(tmp_path))
+        busy = here("worker", "verify", "--data", str(tmp_path))
         assert busy.returncode == 2
         assert b"in use by process" in busy.stderr
         second_one = chunkstore("worker", "--data", str(tmp_path), "--listen", "127.0.0.1:0")
@@ -178,12 +178,10 @@ def test_what_a_worker_has_can_be_asked_for(tmp_path: Path) -> None:
         assert b"listening" not in second_one.stderr
 
 
-def test_what_is_no_worker_is_said(tmp_path: Path) -> None:
-    from tests.cli.server import serving
-
+def test_what_is_no_worker_is_said(here: Command) -> None:
     with serving() as url:
         for words in (["ls"], ["status"]):
-            asked = chunkstore("worker", *words, url, "--retries", "0")
+            asked = here("worker", *words, url, "--retries", "0")
             assert asked.returncode == 1
             assert asked.stderr.count(b"\n") == 1
 

@@ -27,7 +27,7 @@ from chunkstore.worker.fetch import partial as partial_module
 from tests.worker.flaky import open_below
 from tests.worker.world import IDS, VARIANTS, World, chunk_of
 
-STEPS = int(os.environ.get("MACHINE_STEPS") or (10_000 if os.environ.get("CI") else 2_000))
+STEPS = int(os.environ.get("MACHINE_STEPS") or (10_000 if os.environ.get("CI") else 1_000))
 STEPS_EACH = 60
 LONG_S = 1e9
 """Of a clock that jumps: longer than all pauses there can be."""

@@ -9,7 +9,7 @@ from trio.testing import MockClock
 
 from tests.cluster.heal.together import Story
 
-SEEDS = int(os.environ.get("CHUNKSTORE_TOGETHER_SEEDS", "2"))
+SEEDS = int(os.environ.get("CHUNKSTORE_TOGETHER_SEEDS") or (2 if os.environ.get("CI") else 1))
 FIRST = int(os.environ.get("CHUNKSTORE_TOGETHER_FIRST", "0"))
 
 
