@@ -56,6 +56,8 @@ class WorkerConfig:
             ("backoff_most_s", self.backoff_s, 86400),
         ):
             value = getattr(self, name)
+            if not name.endswith("_s") and not isinstance(value, int):
+                raise ValueError(f"{name}: expected a whole number, got {value!r}")
             if not least <= value <= most:
                 raise ValueError(f"{name}: expected {least} to {most}, got {value}")
         if self.quota_bytes is not None and self.quota_bytes < 1:

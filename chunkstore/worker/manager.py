@@ -6,6 +6,7 @@ Every call from outside takes one short lock around `Core`, and wakes the loop, 
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable
@@ -341,7 +342,7 @@ def _offer(listener: trio.MemorySendChannel[ChunkEvent], event: ChunkEvent) -> N
 
 @asynccontextmanager
 async def open_manager(
-    data_dir: Path,
+    data_dir: str | os.PathLike[str],
     config: WorkerConfig | None = None,
     *,
     fetching: Callable[[WorkerConfig], Fetching] = Fetching,
@@ -363,7 +364,7 @@ async def open_manager(
     config = config or WorkerConfig()
     failure: Exception | None = None  # raised outside: callers see no group
     source = fetching(config)
-    folder = await in_thread(lambda: ChunkFolder(data_dir, files))
+    folder = await in_thread(lambda: ChunkFolder(Path(data_dir), files))
     try:
         manager = await in_thread(lambda: ChunkManager(folder, config, source, in_thread))
         async with trio.open_nursery() as nursery:

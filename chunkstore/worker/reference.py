@@ -81,6 +81,10 @@ class ChunkRef:
         self._holder.hold_once_more(self)
         return ChunkRef(self.generation, self._holder)
 
+    def __copy__(self) -> ChunkRef:
+        """As `clone`: each counts, and is to be closed."""
+        return self.clone()
+
     def close(self) -> None:
         """Let go of it; once is enough, and more does nothing."""
         self._holder.let_go(self)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Awaitable, Callable, Iterable
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -25,7 +25,7 @@ class DataManager:
 
     ::
 
-        with DataManager(Path("chunks")) as manager:
+        with DataManager("chunks") as manager:
             manager.download_chunk(chunk)
             manager.wait_for(chunk.id, timeout_s=60)
             with manager.find_chunk(chunk.dataset_id, 17_000_000) as reference:
@@ -38,7 +38,9 @@ class DataManager:
         DataDirError: the folder is another's, in use, of another version, or can't be used.
     """
 
-    def __init__(self, data_dir: Path, config: WorkerConfig | None = None) -> None:
+    def __init__(
+        self, data_dir: str | os.PathLike[str], config: WorkerConfig | None = None
+    ) -> None:
         self._manager: ChunkManager | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._closing: trio.Event | None = None
@@ -154,7 +156,7 @@ class DataManager:
         if error is not None:
             raise error
 
-    def _main(self, data_dir: Path, config: WorkerConfig | None) -> None:
+    def _main(self, data_dir: str | os.PathLike[str], config: WorkerConfig | None) -> None:
         """The thread's."""
         try:
             trio.run(self._run, data_dir, config)
@@ -163,7 +165,7 @@ class DataManager:
         finally:
             self._started.set()
 
-    async def _run(self, data_dir: Path, config: WorkerConfig | None) -> None:
+    async def _run(self, data_dir: str | os.PathLike[str], config: WorkerConfig | None) -> None:
         async with open_manager(data_dir, config) as manager:
             self._token = trio.lowlevel.current_trio_token()
             self._closing = trio.Event()

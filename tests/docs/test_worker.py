@@ -141,7 +141,7 @@ def test_the_commands_on_the_page_exist() -> None:
 
 def test_the_lines_of_python_on_the_page_run(data_dir: Path, tmp_path: Path) -> None:
     for name in ("thread", "trio"):
-        text = block(PAGE, name).replace('Path("chunks")', f"Path({str(data_dir)!r})")
+        text = block(PAGE, name).replace('"chunks"', repr(str(data_dir)))
         script = tmp_path / f"shown_{name}.py"
         script.write_text(f"DATASET = bytes.fromhex({DATASET.hex()!r})\n{text}")
         done = subprocess.run(

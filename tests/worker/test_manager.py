@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from copy import copy
 from pathlib import Path
 from random import Random
 
@@ -73,7 +74,7 @@ async def test_a_reference_keeps_a_chunk_and_the_last_one_lets_it_go(tmp_path: P
         await fetched(manager, chunk)
         first = manager.find_chunk(DATASET, 15)
         assert first is not None
-        second = first.clone()
+        second = copy(first)
         assert first.info == second.info
         manager.delete_chunk(chunk.id)
         assert manager.find_chunk(DATASET, 15) is None
@@ -318,7 +319,7 @@ async def test_the_same_without_trio(tmp_path: Path) -> None:
 
         def use() -> None:
             chunk = there.chunk(1)
-            with DataManager(tmp_path / "data", CONFIG) as manager:
+            with DataManager(str(tmp_path / "data"), CONFIG) as manager:
                 with pytest.raises(DataDirError):
                     DataManager(tmp_path / "data")
                 manager.download_chunk(chunk)
@@ -362,3 +363,10 @@ def test_a_wait_that_begins_as_it_ends_is_told_so(tmp_path: Path) -> None:
         manager.wait_for(b"c" * 32)
     with pytest.raises(ChunkGoneError, match="the manager has ended"):
         manager.settled(timeout_s=LONG_S)
+
+
+def test_limits_that_are_none_are_named() -> None:
+    with pytest.raises(ValueError, match=r"files_max: expected a whole number, got 2\.5"):
+        WorkerConfig(files_max=2.5)  # type: ignore[arg-type]  # as it may come from a file
+    with pytest.raises(ValueError, match="retries: expected 0 to 1000, got -1"):
+        WorkerConfig(retries=-1)
