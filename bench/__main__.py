@@ -3,12 +3,14 @@
     python -m bench                     what can be asked
     python -m bench fanout [FLAG ...]   one question, with its own flags (`--help` shows them)
     python -m bench --quick             each question once, beside the floor or one peer: 5 minutes
-    python -m bench --full              each up to three times, beside all its peers: an hour
+    python -m bench --full              each up to three times, beside all its peers: two hours
+    python -m bench --full NAME ...     these alone, with the same flags
 
-The last two write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not at
-all, and from them bench/REPORT.md and bench/plots/; with `--into FOLDER` to that one instead. One
-that is interrupted leaves the questions it has finished, and the report as it was. A question that
-can't be asked is named at the end, with exit code 2.
+The last three write raw results to bench/runs/DATE-MACHINE/, a file a question, each whole or not
+at all, and from the newest of each question on this machine bench/REPORT.md and bench/plots/; with
+`--into FOLDER` at the end to that one instead. One that is interrupted leaves the questions it has
+finished, and the report as it was. A question that can't be asked is named at the end, with exit
+code 2.
 """
 
 from __future__ import annotations
@@ -105,21 +107,46 @@ def _run() -> int:
         case ["-h" | "--help"]:
             print(__doc__)
             return 0
-        case ["--quick" | "--full" as how]:
-            return _ask_all(_FOLDER, is_full=how == "--full")
-        case ["--quick" | "--full" as how, "--into", into]:
-            return _ask_all(Path(into).absolute(), is_full=how == "--full")
-        case ["--quick" | "--full" as how, *_]:
-            raise BenchError(f"{how} takes one flag, --into FOLDER; a question takes its own")
+        case ["--quick" | "--full" as how, *names, "--into", into]:
+            return _ask_all(_flags(how, names), Path(into).absolute())
+        case ["--quick" | "--full" as how, *names]:
+            return _ask_all(_flags(how, names), _FOLDER)
         case [name, *flags] if name in QUESTIONS:
             module, *first = QUESTIONS[name][0].split()
             sys.argv = [f"bench {name}", *first, *flags]
             runpy.run_module(f"bench.{module}", run_name="__main__")
             return 0
         case [name, *_]:
-            known = ", ".join(QUESTIONS)
-            raise BenchError(f"no question is called {name!r}; there are {known}, --quick, --full")
+            raise BenchError(f"{_unknown(name)}, --quick, --full")
     raise AssertionError("unreachable")
+
+
+def _unknown(name: str) -> str:
+    return f"no question is called {name!r}; there are {', '.join(QUESTIONS)}"
+
+
+def _flags(how: str, names: list[str]) -> dict[str, str]:
+    """The questions that are asked so, and the module and flags of each.
+
+    Args:
+        how: --quick or --full.
+        names: of the questions; none: all of them.
+    Raises:
+        BenchError: a question isn't there, or isn't asked so.
+    """
+    found: dict[str, str] = {}
+    for name in names or QUESTIONS:
+        if name.startswith("-"):
+            raise BenchError(f"{how} takes names of questions and, at the end, --into FOLDER")
+        if name not in QUESTIONS:
+            raise BenchError(_unknown(name))
+        asked, quick, full = QUESTIONS[name]
+        flags = full if how == "--full" else quick
+        if flags is not None:
+            found[name] = f"{asked} {flags}"
+        elif names:
+            raise BenchError(f"{how} doesn't ask {name}: it takes too long")
+    return found
 
 
 def _question(name: str) -> str:
@@ -133,23 +160,23 @@ def _question(name: str) -> str:
 
 def results_folder(into: Path) -> Path:
     """Where the raw results of today and this machine go, below `into`."""
+    return into / "runs" / f"{time.strftime('%Y-%m-%d')}-{_slug()}"
+
+
+def _slug() -> str:
     found = machine()
-    slug = re.sub(r"[^a-z0-9]+", "-", f"{found['cpu']} {found['cores']} cores".lower()).strip("-")
-    return into / "runs" / f"{time.strftime('%Y-%m-%d')}-{slug}"
+    return re.sub(r"[^a-z0-9]+", "-", f"{found['cpu']} {found['cores']} cores".lower()).strip("-")
 
 
-def _ask_all(into: Path, *, is_full: bool) -> int:
+def _ask_all(questions: dict[str, str], into: Path) -> int:
     folder = results_folder(into)
     folder.mkdir(parents=True, exist_ok=True)
     missed: list[str] = []
     unasked: list[str] = []
     try:
-        for name, (asked, quick, full) in QUESTIONS.items():
-            flags = full if is_full else quick
-            if flags is None:
-                continue
+        for name, words in questions.items():
             print(f"\n=== {name}: {_question(name)}", flush=True)
-            code = _ask(f"{asked} {flags}".split(), folder / f"{name}.jsonl")
+            code = _ask(words.split(), folder / f"{name}.jsonl")
             if code == 1:
                 missed.append(name)
             elif code == 2:  # it said why; the hour that the others take isn't lost by that
@@ -160,7 +187,8 @@ def _ask_all(into: Path, *, is_full: bool) -> int:
         with contextlib.suppress(OSError):  # it holds results
             folder.rmdir()
             folder.parent.rmdir()
-    write_report(folder, into / "REPORT.md")
+    of_this_machine = sorted((into / "runs").glob(f"{'[0-9]' * 4}-??-??-{_slug()}"))
+    write_report(of_this_machine, into / "REPORT.md")
     print(f"\nmissed what is asked: {', '.join(missed) or 'none'}; see {into.name}/REPORT.md")
     if unasked:
         raise BenchError(f"could not be asked: {', '.join(unasked)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,36 +19,44 @@ __all__ = ["write_report"]
 
 _HEAD = """# Benchmark report
 
-Made by `python -m bench` from the raw results in `{folder}`; do not edit.
+Made by `python -m bench` from the raw results in `runs/`, the newest of each question; do not
+edit. Asked {asked}.
+
 What the columns mean, and what to believe, stands in [README.md]({readme}): the generator shares
 the machine, so compare rows of one table. Each figure is the median of the runs that count, with
 the lowest and the highest.
 
 Machine: {machine}.
 """
+_DATE = slice(0, len("YYYY-MM-DD"))  # of a folder's name
 _LATER = 1.1  # a p99 is only called worse when it is that much so: they spread more than costs do
 
 Cases = Mapping[tuple[str, str], Case]
 
 
-def write_report(folder: Path, path: Path) -> None:
-    """Write the report of all `*.jsonl` in `folder` to `path`, and plots beside it.
+def write_report(folders: Sequence[Path], path: Path) -> None:
+    """Write the report of all `*.jsonl` in `folders` to `path`, and plots beside it.
 
     Each file is written whole or not at all, the report last.
+
+    Args:
+        folders: of one machine, named by the date, the oldest first: of two files of one name the
+            later counts.
     """
+    sources = {file.stem: file for folder in folders for file in folder.glob("*.jsonl")}
     records = [
         json.loads(line)
-        for source in sorted(folder.glob("*.jsonl"))
+        for _, source in sorted(sources.items())
         for line in source.read_text(encoding="utf-8").splitlines()
     ]
     machine: dict[str, Any] = next((one for one in records if one["kind"] == "machine"), {})
-    machine["load"] = round(machine.get("load", 0.0), 2)
-    said = ", ".join(f"{name} {value}" for name, value in machine.items() if name != "kind")
+    facts = ("cpu", "cores", "kernel", "python")
+    said = ", ".join(f"{name} {machine[name]}" for name in facts if name in machine)
     cases = cases_of(records)
     plots = _plots(cases, path.parent / "plots")
-    where = os.path.relpath(folder, path.parent)
     readme = os.path.relpath(Path(__file__).with_name("README.md"), path.parent)
-    parts = [_HEAD.format(folder=where, readme=readme, machine=said)]
+    asked = _dates(sources)
+    parts = [_HEAD.format(asked=asked, readme=readme, machine=said)]
     parts += [_summary(cases), _losses(cases), _missed(records), _missing(records)]
     for question in dict.fromkeys(question for question, _ in cases):
         parts.append(f"## {question}\n")
@@ -62,6 +70,13 @@ def write_report(folder: Path, path: Path) -> None:
         half.replace(path)
     finally:
         half.unlink(missing_ok=True)
+
+
+def _dates(sources: Mapping[str, Path]) -> str:
+    dates: dict[str, list[str]] = {}
+    for name, source in sorted(sources.items()):
+        dates.setdefault(source.parent.name[_DATE], []).append(name)
+    return "; ".join(f"on {date}: {', '.join(dates[date])}" for date in sorted(dates))
 
 
 def _plots(cases: Cases, folder: Path) -> dict[str, str]:

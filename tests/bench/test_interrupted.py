@@ -192,6 +192,8 @@ def assert_one_line(done: subprocess.CompletedProcess[str], *words: str) -> None
     [
         (("nonsense",), "nonsense"),
         (("--quick", "--runs"), "--into"),
+        (("--full", "fanout", "nonsense"), "nonsense"),
+        (("--quick", "worker", "spread"), "spread"),
         (("fanout", "--peers", "swift"), "swift"),
         (("fanout", "--shape", "2x2"), "2x2"),
         (("shapes", "--shapes", "2x2"), "2x2"),

@@ -32,10 +32,10 @@ def result(
 
 def report(folder: Path, *records: Mapping[str, Any]) -> str:
     """The report that is made of the records."""
-    runs = folder / "runs" / "today"
+    runs = folder / "runs" / "2026-11-30-box"
     runs.mkdir(parents=True, exist_ok=True)
     (runs / "q.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
-    write_report(runs, folder / "REPORT.md")
+    write_report([runs], folder / "REPORT.md")
     return (folder / "REPORT.md").read_text()
 
 
@@ -83,13 +83,13 @@ def test_no_run_of_ours_is_a_loss(tmp_path: Path) -> None:
 def test_missing_peers_and_missed_verdicts_are_said(tmp_path: Path) -> None:
     text = report(
         tmp_path,
-        {"kind": "machine", "cpu": "abacus", "load": 0.123456},
+        {"kind": "machine", "cpu": "abacus", "when": "later"},
         {"kind": "missing", "server": "swift", "reason": "it isn't here"},
         {"kind": "verdict", "question": "complete", "text": "1 us <= 2 us", "holds": True},
         {"kind": "verdict", "question": "complete", "text": "3 us <= 2 us", "holds": False},
         result("ours", 1),
     )
-    assert "Machine: cpu abacus, load 0.12." in text
+    assert "Machine: cpu abacus." in text
     assert "- swift: it isn't here" in text
     assert "1 of 2 verdicts hold." in text
     assert "- complete: 3 us <= 2 us" in text
@@ -169,3 +169,17 @@ def test_without_matplotlib_it_has_its_tables(
 )
 def test_spread(values: list[float], text: str) -> None:
     assert spread(values) == text
+
+
+def test_the_newest_answer_to_a_question_counts(tmp_path: Path) -> None:
+    folders = [tmp_path / "runs" / f"2026-11-{day}-box" for day in (28, 29)]
+    for folder, found in zip(folders, [{"a": 10.0, "b": 20.0}, {"b": 40.0}], strict=True):
+        folder.mkdir(parents=True)
+        for name, cost in found.items():
+            record = result("ours", cost, question=name)
+            (folder / f"{name}.jsonl").write_text(json.dumps(record) + "\n")
+    write_report(folders, tmp_path / "REPORT.md")
+    text = (tmp_path / "REPORT.md").read_text()
+    assert "edit. Asked on 2026-11-28: a; on 2026-11-29: b." in text
+    assert "| a | 1KiB | CPU us | 10 |" in text
+    assert "| b | 1KiB | CPU us | 40 |" in text
