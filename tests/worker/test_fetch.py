@@ -282,6 +282,20 @@ async def test_the_next_life_goes_on(tmp_path: Path) -> None:
     assert third.storage.asked == []
 
 
+async def test_what_other_files_have_counts_before_they_are_looked_at(tmp_path: Path) -> None:
+    """Whichever comes first, and however it ends: it is on the disk."""
+    stage = Stage(tmp_path, *[Fault.LOST] * 20)
+    stage.config = replace(stage.config, files_max=1)
+    undeclared = FileRecord(URL)
+    for _ in range(20):  # which one is first is chance
+        (tmp_path / "b").write_bytes(CONTENT.data)
+        (tmp_path / ".c.part").write_bytes(b"c" * 5000)
+        with pytest.raises(StatusError):
+            await stage.fetch({"a": undeclared, "b": FULL, "c": undeclared})
+        there = sum((tmp_path / name).stat().st_size for name in ("b", ".c.part"))
+        assert stage.wrote[-1] == there
+
+
 async def test_what_is_strange_in_the_folder_goes(tmp_path: Path) -> None:
     for name in ("b", ".a.state", ".a.part", "a.tmp"):
         (tmp_path / name).write_bytes(b"\xff" * 1024)

@@ -81,16 +81,18 @@ class Fetching(trio.abc.AsyncResource):
         """
         whole = set(chunk.records)
         known = whole.union(*map(partial_names, whole))
-        await self._in_thread(partial(_tidy, self._files, folder, known))
-        sizes = {name: record.size_bytes or 0 for name, record in chunk.records.items()}
-        here: dict[str, int] = {}
+        left: dict[str, int] = await self._in_thread(partial(_tidy, self._files, folder, known))
+        # What an earlier try left counts from the start: a file's turn may never come.
+        here = {name: left.get(name, left.get(partial_names(name)[0], 0)) for name in whole}
+        sizes = {
+            name: max(record.size_bytes or 0, here[name]) for name, record in chunk.records.items()
+        }
         facts: dict[str, FileFacts] = {}
         failure: Exception | None = None
         turns = trio.Semaphore(self._config.files_per_chunk)
 
         def moved(name: str, offset: int) -> None:
-            # The first is what an earlier try left.
-            self.fetched_bytes += max(0, offset - here.get(name, offset))
+            self.fetched_bytes += max(0, offset - here[name])
             here[name] = offset
             wrote(sum(here.values()))
 
@@ -147,8 +149,12 @@ class Fetching(trio.abc.AsyncResource):
                 self._hosts.pop(host, None)
 
 
-def _tidy(files: ChunkFiles, folder: Path, known: Set[str]) -> None:
-    """Leave only files with these names."""
+def _tidy(files: ChunkFiles, folder: Path, known: Set[str]) -> dict[str, int]:
+    """Leave only files with these names; the bytes of each."""
+    sizes: dict[str, int] = {}
     for name in files.names(folder):
-        if name not in known:
+        if name in known:
+            sizes[name] = (folder / name).lstat().st_size
+        else:
             files.unlink(folder / name)
+    return sizes

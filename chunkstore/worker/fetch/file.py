@@ -85,8 +85,10 @@ class FileFetch:
         Cancellation: what came is saved, to go on from.
         """
         url = parse_url(self._record.url)
+        is_open = False
         try:
             await self._in_thread(self._partial.open)
+            is_open = True
             self._most_bytes = self._partial.offset
             while True:
                 self._moved(self._partial.offset)
@@ -99,7 +101,8 @@ class FileFetch:
         finally:
             with trio.CancelScope(shield=True):  # a sync or two
                 await self._in_thread(self._leave)
-            self._moved(self._partial.offset)
+            if is_open:  # else what is there wasn't looked at
+                self._moved(self._partial.offset)
 
     def _leave(self) -> None:
         """In a thread. What can't be saved is fetched again."""
