@@ -8,13 +8,16 @@ from typing import Any, NamedTuple
 from urllib.parse import quote, unquote
 
 from chunkstore.client import Client, expect
-from chunkstore.errors import FetchError
+from chunkstore.errors import FetchError, PathError
+from chunkstore.paths import encode_key, parse_key, parse_prefix
 from chunkstore.transfer.retry import Retrying
 
 __all__ = ["PAGE_COUNT", "Entry", "Lister", "changes"]
 
 PAGE_COUNT = 1000
 """Names asked for at a time: so many are held, however many there are."""
+REASON_CHARS = 300
+"""Of what is wrong with a page so much is shown."""
 _JSON = [("Accept", "application/json")]
 
 
@@ -62,6 +65,7 @@ class Lister:
     ) -> None:
         self._client = client
         self._retrying = retrying
+        self._prefix = unquote(prefix)
         self._base = f"{prefix}?list&limit={page_count}" + ("" if recursive else "&delimiter=/")
         self._after: str | None = ""
         self.date = ""
@@ -81,33 +85,41 @@ class Lister:
                 answer = await self._client.request("GET", target, _JSON)
                 await expect(answer, 200)
                 self.date = answer.fields.get("date", "")
-                entries, after = _parse(answer.asked, await answer.body())
+                entries, after = _parse(answer.asked, await answer.body(), self._prefix)
                 break
             except FetchError as error:
                 await self._retrying.pause(error)
         self._retrying.progressed()
-        if after is not None and unquote(after) <= unquote(self._after):
+        if after is not None and after <= unquote(self._after):
             raise FetchError(f"{answer.asked}: the listing goes round in circles")
-        # Quoted once more, so that whatever came in it stays one parameter.
-        self._after = None if after is None else quote(unquote(after))
+        self._after = None if after is None else quote(after)
         return entries
 
 
-def _parse(asked: str, body: bytes) -> tuple[list[Entry], str | None]:
+def _parse(asked: str, body: bytes, prefix: str) -> tuple[list[Entry], str | None]:
+    """A page's entries, and the name that the next one begins behind.
+
+    Every path is one of ours and begins with `prefix`: what it names may be deleted next.
+    """
     try:
         page = json.loads(body)
+        keys = [parse_key(one["path"]) for one in page["objects"]]
+        keys += [parse_prefix(path) for path in page["prefixes"]]
         entries = [
-            Entry(
-                str(one["path"]), int(one["size"]), str(one["state"]), float(one["modified"]), one
-            )
+            Entry(one["path"], int(one["size"]), str(one["state"]), float(one["modified"]), one)
             for one in page["objects"]
         ]
-        prefixes = [Entry(str(path), None, "", None, {"path": path}) for path in page["prefixes"]]
+        prefixes = [Entry(path, None, "", None, {"path": path}) for path in page["prefixes"]]
         after = page["next"]
-        if not isinstance(after, str | None):
+        if isinstance(after, str):
+            after = parse_prefix(encode_key(unquote(after)))
+        elif after is not None:
             raise TypeError(f"next is {after!r}")
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise FetchError(f"{asked}: this is no listing of chunkstore's: {error!r}") from error
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError, PathError) as error:
+        reason = repr(error)[:REASON_CHARS]
+        raise FetchError(f"{asked}: this is no listing of chunkstore's: {reason}") from error
+    if strange := next((key for key in keys if not key.startswith(prefix)), None):
+        raise FetchError(f"{asked}: the listing has {strange!r}, which doesn't begin so")
     if prefixes:
         entries = sorted([*entries, *prefixes], key=lambda entry: unquote(entry.path))
     return entries, after

@@ -15,6 +15,10 @@ from tests.client.peer import Peer
 from tests.origin.drive import Site, run_site
 from tests.transfer.stage import client_of, retrying
 
+OBJECT = (
+    '{"objects": [{"path": "%s", "size": %s, "state": "complete", "modified": %s}],'
+    ' "prefixes": [], "next": null}'
+)
 NAMES = st.lists(st.text("aé /-%&=+", min_size=1, max_size=4), max_size=8, unique=True)
 
 
@@ -71,14 +75,43 @@ async def test_entries(nursery: trio.Nursery) -> None:
         '{"objects": [{}], "prefixes": [], "next": null}',
         '{"objects": [{"path": "/a", "size": "x"}], "prefixes": [], "next": null}',
         '{"objects": [], "prefixes": [], "next": 5}',
+        '{"objects": [], "prefixes": [], "next": [' + "1," * 100_000 + "1]}",
+        '{"objects": [], "prefixes": [], "next": "/a\\ud800"}',
+        '{"objects": [], "prefixes": ["/\\ud800/"], "next": null}',
+        OBJECT % ("/a", "1e999", "0"),
+        OBJECT % ("/a", "1", "1" * 400),
+        OBJECT % ("a", "1", "0"),
+        OBJECT % ("//elsewhere.test/a", "1", "0"),
+        OBJECT % ("/a?b", "1", "0"),
+        OBJECT % ("/a/..", "1", "0"),
+        OBJECT % ("/é", "1", "0"),
+        OBJECT % ("/\\u001b[2J", "1", "0"),
         "[" * 100_000,
     ],
 )
 async def test_what_is_no_listing_is_said(body: str, nursery: trio.Nursery) -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (
+        len(body.encode()),
+        body.encode(),
+    )
+    async with Peer(nursery, [answer]).client() as client:
+        with pytest.raises(FetchError, match="this is no listing of chunkstore's") as caught:
+            await Lister(client, "/", retrying(), recursive=True).page()
+    assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("prefix", ["/a/", "/%61/"])
+@pytest.mark.parametrize(
+    "body", [OBJECT % ("/b/c", "1", "0"), '{"objects": [], "prefixes": ["/b/"], "next": null}']
+)
+async def test_what_was_not_asked_for_is_not_taken(
+    body: str, prefix: str, nursery: trio.Nursery
+) -> None:
+    """A server that doesn't know what a prefix is lists all that it has, and `rm -r` deletes it."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body.encode())
     async with Peer(nursery, [answer]).client() as client:
-        with pytest.raises(FetchError, match="this is no listing of chunkstore's"):
-            await Lister(client, "/", retrying(), recursive=True).page()
+        with pytest.raises(FetchError, match="the listing has '/b/c?', which doesn't begin so"):
+            await Lister(client, prefix, retrying(), recursive=True).page()
 
 
 async def test_a_listing_that_goes_round_in_circles_ends(nursery: trio.Nursery) -> None:
