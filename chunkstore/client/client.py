@@ -73,8 +73,9 @@ class Client(trio.abc.AsyncResource):
     ) -> Answer:
         """Send a request and wait for the head of its answer.
 
-        The answer is listened for while the body is sent: once it comes, sending ends, whatever is
-        left, and the connection carries no other request. A request without a body that changes
+        The answer is listened for while the body is sent: one that refuses ends the sending,
+        whatever is left, and the connection carries no other request. One of success doesn't end
+        it: a body of which a part was sent isn't stored. A request without a body that changes
         nothing is sent once more if the connection it went out on had been kept and was gone.
 
         Args:
@@ -86,7 +87,7 @@ class Client(trio.abc.AsyncResource):
             hold_s: how much longer than usual the answer may take, because it was asked to wait.
         Raises:
             ConnectError: there is no connection to the server.
-            CutError: it ended before the answer's head.
+            CutError: it ended before the answer's head, or before the body that it says it took.
             StalledError: nothing moved.
             FetchError: what came is not HTTP, or the body had not the length promised.
             Exception: whatever `body` raised.
@@ -228,13 +229,15 @@ class Client(trio.abc.AsyncResource):
         """Send and listen side by side; whichever fails first is the error, and no group is."""
         response: h11.Response | None = None
         failure: Exception | None = None
+        is_sent = False
         # Nothing is due before the body is sent, however slowly its source gives it.
         patience = trio.CancelScope()
 
         async def send() -> None:
-            nonlocal failure
+            nonlocal failure, is_sent
             try:
                 await self._send_body(asked, head, body)
+                is_sent = True
                 patience.deadline = trio.current_time() + self._timeouts.stall_s + hold_s
             except trio.BrokenResourceError:
                 # A server that refuses may close before it has read all: its answer says why.
@@ -252,11 +255,12 @@ class Client(trio.abc.AsyncResource):
                     failure = self._stalled(asked, "no answer came")
             except FetchError as error:
                 failure = failure or error
-            nursery.cancel_scope.cancel()
-        if response is None:
-            assert failure is not None
-            raise failure
-        return response
+            is_taken = response is not None and response.status_code < 300
+            if not is_taken:
+                nursery.cancel_scope.cancel()
+        if response is not None and not (is_taken and not is_sent):
+            return response
+        raise failure or CutError(f"{asked}: it was answered before all of the body was sent")
 
     async def _send_body(self, asked: str, head: bytes, body: AsyncIterable[bytes]) -> None:
         """Send head and body; a body of known length is there, and its first piece goes along."""
@@ -270,7 +274,8 @@ class Client(trio.abc.AsyncResource):
                     framed = self._http.send_with_data_passthrough(h11.Data(data)) or []
                     await self._send(asked, head, *framed)
                     head = b""
-            await self._send(asked, head + (self._http.send(h11.EndOfMessage()) or b""))
+            if last := head + (self._http.send(h11.EndOfMessage()) or b""):
+                await self._send(asked, last)
         except h11.LocalProtocolError as error:
             raise FetchError(f"{asked}: the body has not the length promised: {error}") from error
         finally:
