@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
 
@@ -50,7 +51,7 @@ class FileSink(Sink):
         self._path = Path(os.path.realpath(path))
         self.part = self._path.with_name(self._path.name + ".part")
         # Not truncated before it is ours.
-        self._file = self.part.open("ab", buffering=0)
+        self._file = open(self.part, "ab", buffering=0, opener=_open_own)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Ours only if it still has the name: another one may have finished meanwhile.
@@ -93,6 +94,19 @@ class FileSink(Sink):
             self.part.unlink(missing_ok=True)
         self._file.close()
         return size_bytes
+
+
+def _open_own(path: str, flags: int) -> int:
+    """Open a file that is ours: what somebody put there to lead elsewhere, or to wait at, isn't.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file.
+    """
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise OSError(f"{path} is no regular file")
+    return fd
 
 
 class StreamSink(Sink):

@@ -102,6 +102,27 @@ async def test_what_came_of_a_file_stays_beside_it(data: bytes, tmp_path: Path) 
     assert (tmp_path / "a").read_bytes() == b""
 
 
+def test_what_has_the_name_of_a_part_and_is_no_file_is_left_alone(tmp_path: Path) -> None:
+    """Whoever may write there could have another file emptied, or the loop wait for ever."""
+    part, other = tmp_path / "a.part", tmp_path / "other"
+    other.write_text("precious")
+    part.symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        FileSink(tmp_path / "a")
+    assert other.read_text() == "precious"
+    part.unlink()
+    os.mkfifo(part)
+    reading = os.open(part, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(OSError, match="is no regular file"):
+            FileSink(tmp_path / "a")
+    finally:
+        os.close(reading)
+    with pytest.raises(OSError, match="No such device"):
+        FileSink(tmp_path / "a")
+    assert part.is_fifo()
+
+
 def test_a_stream_takes_all_and_cannot_begin_anew() -> None:
     async def main() -> bytes:
         reading, writing = os.pipe()
