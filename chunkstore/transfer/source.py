@@ -87,6 +87,7 @@ class FileSource(Source):
         if not stat.S_ISREG(found.st_mode):
             raise OSError(f"{path} is no regular file; send its bytes through `put -`")
         self.size_bytes = found.st_size
+        self._found = found
         self._path = path
         if chunk_bytes is None and pace is not None:
             chunk_bytes = pace.chunk_bytes
@@ -96,6 +97,10 @@ class FileSource(Source):
     async def _read(self) -> AsyncGenerator[bytes, None]:
         left = self.size_bytes
         with _open(self._path) as file:
+            # Of another one, that has its name by now, the promised length would be a part.
+            now = os.fstat(file.fileno())
+            if not (stat.S_ISREG(now.st_mode) and os.path.samestat(self._found, now)):
+                raise FetchError(f"{self._path} was replaced by another file before it was sent")
             while left:
                 data = file.read(min(left, self._chunk_bytes))
                 if not data:
@@ -109,7 +114,12 @@ class FileSource(Source):
 
 
 def _open(path: Path) -> FileIO:
-    return path.open("rb", buffering=0)
+    return open(path, "rb", buffering=0, opener=_open_at_once)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """A pipe that took a file's place isn't waited for: nobody may ever write to it."""
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class StreamSource(Source):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -192,6 +193,21 @@ async def test_a_file_that_becomes_shorter_is_no_whole_upload(tmp_path: Path) ->
     assert await all_of(source) == [b"abc"]
     with pytest.raises(OSError, match="is no regular file"):
         FileSource(tmp_path)
+
+
+async def test_a_file_that_is_replaced_is_not_sent_in_part(tmp_path: Path) -> None:
+    """Of a playlist that was renamed into its place so much was stored as the one before had."""
+    path, other = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"abc")
+    source = FileSource(path)
+    other.write_bytes(b"abcd")
+    other.replace(path)
+    with pytest.raises(FetchError, match="was replaced by another file"):
+        await all_of(source)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FetchError, match="was replaced by another file"):
+        await all_of(source)
 
 
 async def test_a_paced_source_and_its_retry(tmp_path: Path) -> None:
