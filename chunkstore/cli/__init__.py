@@ -25,6 +25,7 @@ line on stderr; only a pipe that nobody reads any more ends a command quietly, a
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -102,6 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         the exit code.
     """
+    _fill_standard_descriptors()
     try:
         code = cli.main(argv, prog_name="chunkstore", standalone_mode=False)
     except click.UsageError as error:
@@ -120,6 +122,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _fill_standard_descriptors() -> None:
+    """Have what is closed of 0, 1 and 2 lead nowhere.
+
+    Else a file or connection of ours would get the number, and the log would be written there.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(fd)
 
 
 def _drop_stdout() -> None:

@@ -170,3 +170,13 @@ def test_a_full_disk_is_one_line_and_exit_code_1(argument: str) -> None:
         )
     assert run.stderr == "chunkstore: [Errno 28] No space left on device\n"
     assert run.returncode == 1
+
+
+def test_no_file_gets_the_number_of_a_standard_stream_that_is_closed() -> None:
+    """The log of a server that was started without stderr went into its data dir's lock."""
+    code = (
+        "import os; os.closerange(0, 3)\n"
+        "from chunkstore.cli import main\n"
+        "os._exit(main(['--version']) or os.open('/', os.O_RDONLY))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode > 2
