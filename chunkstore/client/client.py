@@ -170,10 +170,13 @@ class Client(trio.abc.AsyncResource):
         elif has_body:
             framing = [("Content-Length", str(length))]
         try:
-            return h11.Request(
-                method=method, target=target, headers=[*self._fields, *fields, *framing]
-            )
-        except h11.LocalProtocolError as error:
+            # As they came: an ETag is given back byte for byte.
+            headers = [
+                (name.encode("ascii"), value.encode("latin-1"))
+                for name, value in (*self._fields, *fields, *framing)
+            ]
+            return h11.Request(method=method, target=target, headers=headers)
+        except (h11.LocalProtocolError, UnicodeEncodeError) as error:
             raise FetchError(f"{method} {target}: no request can say this: {error}") from error
 
     @property

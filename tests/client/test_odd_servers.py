@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
-from chunkstore.errors import CutError
+from chunkstore.errors import CutError, FetchError
 from tests.client.peer import Peer, Stream
 
 EARLY = b"HTTP/1.1 201 x\r\nContent-Length: 0\r\n\r\n"
@@ -45,3 +45,23 @@ async def test_a_success_that_comes_early_does_not_end_the_body(
         await client.aclose()
         with pytest.raises(CutError, match="answered before all of the body was sent"):
             await client.request("PUT", "/a", body=slowly(b"ab", b"cd", b"ef"), length=length)
+
+
+async def test_a_field_goes_back_as_it_came(nursery: trio.Nursery) -> None:
+    """An ETag may have any bytes (RFC 9110 section 8.8.3), and a cut is gone on from with it."""
+    whole = b'HTTP/1.1 200 x\r\nETag: "\xe9"\r\nContent-Length: 0\r\n\r\n'
+    peer = Peer(nursery, [whole, whole])
+    async with peer.client() as client:
+        answer = await client.request("GET", "/a")
+        await answer.body()
+        await client.request("GET", "/a", [("If-Range", answer.etag)])
+    assert b'If-Range: "\xe9"\r\n' in peer.requests[0][1]
+
+
+@pytest.mark.parametrize(("target", "value"), [("/é", "x"), ("/a", "x\n"), ("/a", "€")])
+async def test_what_a_server_said_may_be_no_request(
+    target: str, value: str, nursery: trio.Nursery
+) -> None:
+    async with Peer(nursery).client() as client:
+        with pytest.raises(FetchError, match="no request can say this"):
+            await client.request("GET", target, [("If-Range", value)])
