@@ -25,6 +25,8 @@ RECEIVE_BYTES = 64 * 1024
 WAKE_BYTES = 512 * 1024
 """More isn't waited for before the system tells of it: it would be held back in its buffers."""
 HEAD_BYTES = 64 * 1024
+INTERIM_COUNT = 1000
+"""Heads of 1xx before an answer: each that comes is waited behind anew."""
 _SAFE = frozenset(("GET", "HEAD", "LIST", "OPTIONS"))
 
 Fields: TypeAlias = Sequence[tuple[str, str]]
@@ -294,10 +296,11 @@ class Client(trio.abc.AsyncResource):
     # --- its answer ----------------------------------------------------------------------------
 
     async def _response(self, asked: str, patience_s: float | None = None) -> h11.Response:
-        while True:
+        for _ in range(INTERIM_COUNT):
             event = await self._next_event(asked, patience_s)
             if isinstance(event, h11.Response):
                 return event
+        raise FetchError(f"{asked}: {INTERIM_COUNT} interim answers came, and none behind them")
 
     async def _piece(self, asked: str, trailers: dict[str, str]) -> Piece | None:
         try:

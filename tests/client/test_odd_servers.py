@@ -65,3 +65,15 @@ async def test_what_a_server_said_may_be_no_request(
     async with Peer(nursery).client() as client:
         with pytest.raises(FetchError, match="no request can say this"):
             await client.request("GET", target, [("If-Range", value)])
+
+
+@pytest.mark.parametrize("body", [None, b"x"])
+async def test_interim_answers_come_to_an_end(body: bytes | None, nursery: trio.Nursery) -> None:
+    async def script(stream: Stream) -> None:
+        while True:
+            await trio.sleep(1)
+            await stream.send_all(b"HTTP/1.1 102 Processing\r\n\r\n")
+
+    async with Peer(nursery, script).client() as client:
+        with pytest.raises(FetchError, match="1000 interim answers came, and none behind them"):
+            await client.request("GET", "/a", body=body)
