@@ -34,6 +34,7 @@ import click
 
 from chunkstore import __version__
 from chunkstore.cli.cluster import cluster
+from chunkstore.cli.columns import one_line
 from chunkstore.cli.config import config
 from chunkstore.cli.demo import demo
 from chunkstore.cli.fsck import fsck
@@ -142,5 +143,5 @@ def _drop_stdout() -> None:
 
 
 def _fail(code: int, message: str) -> int:
-    click.echo(f"chunkstore: {' '.join(message.split())}", err=True)
+    click.echo(f"chunkstore: {one_line(message)}", err=True)
     return code

@@ -13,6 +13,7 @@ __all__ = [
     "arrival_line",
     "entry_json",
     "entry_line",
+    "one_line",
     "printable",
     "rough_size",
     "rough_time",
@@ -27,6 +28,11 @@ ARRIVAL_HEAD = f"{'arrived':<12} {'chunk':>7} {'size':>10} {'end':>12} {'gap':>1
 def printable(text: str) -> str:
     """Text that can't move a terminal's cursor or change its colours, whoever wrote it."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def one_line(text: str) -> str:
+    """A message as one line; a part of it may be what a server said, or the name of a file."""
+    return printable(" ".join(text.split()))
 
 
 def entry_line(entry: Entry) -> str:

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import click
 
-from chunkstore.cli.columns import printable
+from chunkstore.cli.columns import one_line, printable
 from chunkstore.cli.remote import is_terminal, note
 
 __all__ = ["Progress", "show_progress"]
@@ -82,7 +82,7 @@ def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
                 click.echo(line)
 
         def note(self, line: str) -> None:
-            self._print(f"chunkstore: {' '.join(line.split())}")
+            self._print(f"chunkstore: {one_line(line)}")
 
         def _print(self, line: str) -> None:
             bars.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -11,6 +11,7 @@ from typing import TextIO, TypeVar
 import click
 import trio
 
+from chunkstore.cli.columns import one_line
 from chunkstore.client import Client, Timeouts, Url, check_token, parse_url
 from chunkstore.config import ENVIRONMENT_PREFIX
 from chunkstore.transfer import Backoff, Retrying
@@ -161,7 +162,7 @@ def stdout_fd() -> int:
 
 def note(text: str) -> None:
     """One line on stderr, beside what the command prints."""
-    click.echo(f"chunkstore: {' '.join(text.split())}", err=True)
+    click.echo(f"chunkstore: {one_line(text)}", err=True)
 
 
 def run(job: Callable[[], Awaitable[int]]) -> int:

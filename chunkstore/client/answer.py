@@ -11,13 +11,13 @@ from typing import NamedTuple
 from chunkstore.errors import FetchError, StatusError
 from chunkstore.wire import REASONS, parse_http_date
 
-__all__ = ["Answer", "Piece", "expect"]
+__all__ = ["DETAIL_CHARS", "Answer", "Piece", "expect"]
 
 BODY_BYTES = 16 * 2**20
 """Longest body that is read whole: a page of a listing, a receipt."""
 PROBLEM_BYTES = 64 * 1024
 DETAIL_CHARS = 300
-"""Of a server's own sentence so much is shown."""
+"""Of a server's own words so much is shown."""
 
 
 class Piece(NamedTuple):
@@ -134,7 +134,8 @@ async def expect(answer: Answer, *statuses: int) -> None:
     phrase = REASONS.get(answer.status) or _PHRASES.get(answer.status, "")
     words = [f"{answer.status} {phrase}".strip(), _detail(body)]
     if 300 <= answer.status < 400:
-        words.append(f"redirects are not followed, here to {answer.fields.get('location', '?')!r}")
+        place = answer.fields.get("location", "?")[:DETAIL_CHARS]
+        words.append(f"redirects are not followed, here to {place!r}")
     sentence = ": ".join([answer.asked, *filter(None, words)])
     raise StatusError(answer.status, sentence, answer.retry_after_s)
 

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import h11
 import trio
 
-from chunkstore.client.answer import Answer, Piece
+from chunkstore.client.answer import DETAIL_CHARS, Answer, Piece
 from chunkstore.client.dial import Connect, dial, reason_of
 from chunkstore.client.flow import Buffer, Flow
 from chunkstore.client.timeouts import Timeouts
@@ -386,7 +386,8 @@ class Client(trio.abc.AsyncResource):
                 raise CutError(f"{asked}: {detail}") from error
             if has_ended:
                 raise CutError(f"{asked}: the answer was cut: {error}") from error
-            raise FetchError(f"{asked}: the answer is not HTTP: {error}") from error
+            reason = str(error)[:DETAIL_CHARS]  # it quotes a line that is wrong, however long
+            raise FetchError(f"{asked}: the answer is not HTTP: {reason}") from error
 
     def _stalled(self, asked: str, what: str) -> StalledError:
         return StalledError(f"{asked}: {what} for {self._timeouts.stall_s:g} s")

@@ -90,5 +90,7 @@ async def _receipt(answer: Answer, sent_bytes: int) -> Receipt:
         members = {}
     stored = members.get("bytes", sent_bytes)
     if stored != sent_bytes:
-        raise FetchError(f"{answer.asked}: {sent_bytes} bytes were sent, {stored} are stored")
+        raise FetchError(
+            f"{answer.asked}: {sent_bytes} bytes were sent, {stored!r:.100} are stored"
+        )
     return Receipt(answer.status == 201, sent_bytes, answer.etag, members)

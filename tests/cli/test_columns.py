@@ -10,16 +10,33 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from chunkstore.cli import main
 from chunkstore.cli.columns import (
     ARRIVAL_HEAD,
     arrival_line,
     entry_json,
     entry_line,
+    one_line,
     printable,
     seconds,
 )
 from chunkstore.cli.progress import show_progress
+from chunkstore.cli.remote import note
 from chunkstore.transfer import Arrival, Entry
+
+
+@given(st.text())
+def test_a_message_is_one_harmless_line(text: str) -> None:
+    """Parts of it are what a server said: it must not write over what stands on the terminal."""
+    assert one_line(text).isprintable()
+
+
+def test_notes_and_failures_are_harmless(capsys: pytest.CaptureFixture[str]) -> None:
+    note("a\x1b[2J\nb\x9b")
+    assert main(["config", "--config", "a\x1b[2J"]) == 2
+    assert capsys.readouterr().err == (
+        "chunkstore: a?[2J b?\nchunkstore: a?[2J: No such file or directory\n"
+    )
 
 
 @given(

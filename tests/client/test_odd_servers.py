@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 import trio
 
+from chunkstore.client import expect
 from chunkstore.errors import CutError, FetchError
 from tests.client.peer import Peer, Stream
 
@@ -77,3 +78,17 @@ async def test_interim_answers_come_to_an_end(body: bytes | None, nursery: trio.
     async with Peer(nursery, script).client() as client:
         with pytest.raises(FetchError, match="1000 interim answers came, and none behind them"):
             await client.request("GET", "/a", body=body)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\nno field" + b"x" * 60_000 + b"\r\n\r\n",
+        b"HTTP/1.1 302 x\r\nLocation: /" + b"x" * 60_000 + b"\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+async def test_what_a_server_says_is_quoted_in_part(answer: bytes, nursery: trio.Nursery) -> None:
+    async with Peer(nursery, [answer]).client() as client:
+        with pytest.raises(FetchError) as caught:
+            await expect(await client.request("GET", "/a"), 200)
+    assert len(str(caught.value)) < 500
