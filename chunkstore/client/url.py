@@ -64,13 +64,13 @@ def parse_url(text: str) -> Url:
     Source: RFC 3986; RFC 9110 section 4.2; RFC 7617 for the credentials.
     """
     expected = "expected a URL such as http://127.0.0.1:8080/live/a.mp4"
+    # Credentials are not repeated in a message that may end in a log, wherever they seem to end.
+    shown = re.sub(r"//.*@", "//...@", text, flags=re.DOTALL)
     try:
         parts = urlsplit(text)
         port = parts.port
-    except ValueError as error:
-        raise ValueError(f"{expected}, got {text!r}: {error}") from None
-    # Credentials are not repeated in a message that may end in a log.
-    shown = re.sub(r"//[^/?#]*@", "//...@", text)
+    except ValueError:
+        raise ValueError(f"{expected}, got {shown!r}: its host or its port is none") from None
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError(f"{expected}, got {shown!r}")
     if re.search(r"[^\x21-\x7e]", parts.hostname):

@@ -38,9 +38,14 @@ def test_what_is_no_url_is_said(text: str) -> None:
         parse_url(text)
 
 
-def test_a_message_does_not_repeat_a_password() -> None:
+@pytest.mark.parametrize(
+    "text",
+    ["ftp://user:secret@a/b", "http://user:secret@a:99999/", "http://user:secret@[::1/"]
+    + ["http://user:secret/@a/", "http://user:12/secret@a/\udcff", "http://user:secret?@a/"],
+)
+def test_a_message_does_not_repeat_a_password(text: str) -> None:
     with pytest.raises(ValueError, match="expected a URL") as caught:
-        parse_url("ftp://user:secret@a/b")
+        parse_url(text)
     assert "secret" not in str(caught.value)
 
 
