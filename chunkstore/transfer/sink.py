@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import stat
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -129,4 +130,7 @@ class StreamSink(Sink):
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(fd, view) :]
+        try:
+            view = view[os.write(fd, view) :]
+        except BlockingIOError:  # who shares it made it so
+            select.select((), (fd,), ())

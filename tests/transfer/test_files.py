@@ -123,9 +123,11 @@ def test_what_has_the_name_of_a_part_and_is_no_file_is_left_alone(tmp_path: Path
     assert part.is_fifo()
 
 
-def test_a_stream_takes_all_and_cannot_begin_anew() -> None:
+@pytest.mark.parametrize("is_blocking", [True, False])
+def test_a_stream_takes_all_and_cannot_begin_anew(is_blocking: bool) -> None:
     async def main() -> bytes:
         reading, writing = os.pipe()
+        os.set_blocking(writing, is_blocking)  # as others that share it may
         sink = StreamSink(writing)
         assert not sink.can_restart
         async with trio.lowlevel.FdStream(reading) as stream:
