@@ -6,10 +6,11 @@ import fcntl
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from chunkstore.errors import DataDirError
 
-__all__ = ["LOCK_NAME", "make_folder", "sync_folder", "take_lock"]
+__all__ = ["LOCK_NAME", "make_folder", "open_anew", "sync_folder", "take_lock"]
 
 LOCK_NAME = "lock"
 
@@ -38,6 +39,16 @@ def make_folder(folder: Path) -> None:
     make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
     sync_folder(folder.parent)
+
+
+def open_anew(path: Path) -> TextIO:
+    """A new file to write, in the place of what is left of another; no link is followed.
+
+    Raises:
+        OSError: it can't be made.
+    """
+    path.unlink(missing_ok=True)
+    return path.open("x", encoding="utf-8")
 
 
 def take_lock(folder: Path, *, is_reading: bool = False) -> int | None:

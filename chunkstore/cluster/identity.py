@@ -58,7 +58,8 @@ class Identity:
         """
         part = self._path.with_name(_NAME + ".part")
         try:
-            with part.open("w", encoding="ascii") as file:
+            part.unlink(missing_ok=True)
+            with part.open("x", encoding="ascii") as file:  # which follows no link
                 file.write(json.dumps({"format": _FORMAT, "cluster": cluster_id}) + "\n")
                 file.flush()
                 os.fsync(file.fileno())

@@ -9,7 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from chunkstore.errors import DataDirError
-from chunkstore.folders import LOCK_NAME, make_folder, sync_folder, take_lock
+from chunkstore.folders import LOCK_NAME, make_folder, open_anew, sync_folder, take_lock
 from chunkstore.store.disk.record import ID_BYTES
 
 __all__ = ["FORMAT", "Access", "DataDir"]
@@ -124,7 +124,7 @@ class DataDir:
         self.volumes.mkdir(mode=0o700, exist_ok=True)
         sync_folder(self._folder)  # the format file says that it is there
         part = self._folder / _PART_NAME
-        with part.open("w", encoding="utf-8") as file:
+        with open_anew(part) as file:
             file.write(json.dumps({"format": FORMAT, "id": dir_id.hex()}) + "\n")
             file.flush()
             os.fsync(file.fileno())

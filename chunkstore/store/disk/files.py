@@ -17,7 +17,10 @@ _PIECES_MAX = 512
 
 
 class Files:
-    """The file system. Every method blocks, and raises OSError as the system does."""
+    """The file system. Every method blocks, and raises OSError as the system does.
+
+    No link is followed from a volume's name: what it leads to isn't ours to write, nor to cut.
+    """
 
     def create(self, path: Path) -> int:
         """A new file, which must not exist yet; its descriptor.
@@ -28,7 +31,7 @@ class Files:
 
     def open(self, path: Path) -> int:
         """An existing file, to read and write; its descriptor."""
-        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        return os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def close(self, fd: int) -> None:
         """Give the descriptor back."""
@@ -115,7 +118,7 @@ class ReadOnlyFiles(Files):
 
     def open(self, path: Path) -> int:
         """An existing file, to read; its descriptor."""
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     def create(self, path: Path) -> int:
         """Refused."""

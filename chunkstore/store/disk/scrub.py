@@ -16,6 +16,7 @@ from heapq import heapify, heappop
 from pathlib import Path
 
 from chunkstore.errors import DamagedError
+from chunkstore.folders import open_anew
 from chunkstore.store.disk.ledger import Ledger
 from chunkstore.store.disk.located import Lookup, hold
 from chunkstore.store.disk.record import checksum
@@ -100,7 +101,8 @@ class Scrub:
         """Write the place down."""
         part = self._place.with_name(self._place.name + ".part")
         with suppress(OSError):  # on a full disk the next start goes on from an older one
-            part.write_text(self._key, encoding="utf-8")
+            with open_anew(part) as file:
+                file.write(self._key)
             part.replace(self._place)
 
     def _go_on(self) -> None:

@@ -6,13 +6,18 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from chunkstore.errors import DataDirError
 from chunkstore.store.disk.datadir import Access, DataDir
+from chunkstore.store.disk.engine import Engine
+from chunkstore.store.disk.files import Files, ReadOnlyFiles
+from chunkstore.store.disk.ledger import Ledger
+from chunkstore.store.disk.scrub import Scrub
+from chunkstore.store.disk.volume import Volume
 
 
 def entries(folder: Path) -> dict[str, bytes | None]:
@@ -181,3 +186,22 @@ def test_who_only_reads_touches_nothing_and_has_it_alone(tmp_path: Path) -> None
     DataDir(tmp_path, Access.READ).close()
     del before["lock"]
     assert entries(tmp_path) == before
+
+
+def test_no_link_in_it_is_followed(tmp_path: Path) -> None:
+    """What a link of a volume's name led to was taken for a torn volume, cut and written to."""
+    other = tmp_path / "other"
+    other.write_text("precious")
+    folder = tmp_path / "data"
+    folder.mkdir()
+    (folder / "chunkstore.json.part").symlink_to(other)
+    with closing(DataDir(folder)) as data:
+        (folder / "volumes" / "00000001.vol").symlink_to(other)
+        for files in (Files(), ReadOnlyFiles()):
+            with pytest.raises(OSError, match="symbolic links"):
+                Engine(data, files)
+        (folder / "volumes" / "00000001.vol").unlink()
+        (folder / "scrub.part").symlink_to(other)
+        scrub = Scrub(Ledger(), dict[int, Volume](), data.scrub, period_s=1.0, clock=lambda: 0.0)
+        scrub.remember()
+    assert other.read_text() == "precious"
