@@ -74,6 +74,8 @@ def _load(cert_path: str, key_path: str) -> ssl.SSLContext:
             raise SettingsError("tls_key", detail) from error
         detail = f"expected a certificate in {cert_path} and its key in {key_path}, both PEM"
         raise SettingsError("tls_cert", f"{detail} ({error.reason or error})") from error
+    except OSError as error:  # replaced just now: who renews it writes two files
+        raise SettingsError("tls_cert", f"{cert_path}: {error.strerror or error}") from error
     except _PasswordError as error:
         raise SettingsError("tls_key", f"{key_path} has a password; take it off") from error
     return context

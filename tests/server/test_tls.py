@@ -257,3 +257,19 @@ async def test_a_new_certificate_is_for_new_connections(
         with pytest.raises(SettingsError):
             site.certificate.reload()
         assert site.certificate.context is context
+
+
+def test_a_certificate_that_is_being_replaced_is_a_wrong_one(
+    pair: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other error at SIGHUP ended the server."""
+    certificate = Certificate(*pair)
+    in_force = certificate.context
+
+    def gone(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(ssl.SSLContext, "load_cert_chain", gone)
+    with pytest.raises(SettingsError, match="tls_cert: .*: No such file or directory"):
+        certificate.reload()
+    assert certificate.context is in_force
