@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple
 
 from chunkstore.errors import FetchError, StatusError
 from chunkstore.wire import REASONS, parse_http_date
 
-__all__ = ["DETAIL_CHARS", "Answer", "Piece", "expect"]
+__all__ = ["DETAIL_CHARS", "Answer", "Piece", "expect", "joined"]
 
 BODY_BYTES = 16 * 2**20
 """Longest body that is read whole: a page of a listing, a receipt."""
@@ -154,3 +154,12 @@ def _detail(body: bytes) -> str:
     if not isinstance(detail, str):
         return ""
     return "".join(c if c.isprintable() else "?" for c in detail[:DETAIL_CHARS])
+
+
+def joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Fields by name; several lines of one are joined."""
+    names: dict[str, str] = {}
+    for name, value in headers:
+        key, text = name.decode("ascii"), value.decode("latin-1")
+        names[key] = f"{names[key]}, {text}" if key in names else text
+    return names

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import select
 import ssl
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
 
 import h11
 import trio
 
-from chunkstore.client.answer import DETAIL_CHARS, Answer, Piece
+from chunkstore.client.answer import DETAIL_CHARS, Answer, Piece, joined
 from chunkstore.client.dial import Connect, dial, reason_of
 from chunkstore.client.flow import Buffer, Flow
 from chunkstore.client.timeouts import Timeouts
@@ -116,7 +116,7 @@ class Client(trio.abc.AsyncResource):
 
     def _answer(self, asked: str, method: str, response: h11.Response) -> Answer:
         """What has its head; how its body ends, and whether anything may follow, is in that."""
-        names = _joined(response.headers)
+        names = joined(response.headers)
         if "transfer-encoding" in names:
             names.pop("content-length", None)  # it says nothing then (RFC 9112 section 6.3)
         trailers: dict[str, str] = {}
@@ -183,9 +183,10 @@ class Client(trio.abc.AsyncResource):
 
     @property
     def _is_between(self) -> bool:
-        """What was asked is answered, to its end."""
+        """What was asked is answered, to its end, and nothing came behind that."""
         ours, theirs = self._http.our_state, self._http.their_state
-        return ours is theirs and ours in (h11.IDLE, h11.DONE)
+        is_answered = ours is theirs and ours in (h11.IDLE, h11.DONE)
+        return is_answered and not self._http.trailing_data[0]
 
     async def _ready(self) -> bool:
         """Have a connection that can carry a request; whether it carried one before."""
@@ -314,7 +315,7 @@ class Client(trio.abc.AsyncResource):
         if not self._is_framed:
             await self.aclose()
             raise CutError(f"{asked}: nothing tells this answer's end from a cut")
-        trailers.update(_joined(event.headers))
+        trailers.update(joined(event.headers))
         return None
 
     async def _some(self, asked: str, limit_bytes: int, least_bytes: int) -> bytes:
@@ -391,12 +392,3 @@ class Client(trio.abc.AsyncResource):
 
     def _stalled(self, asked: str, what: str) -> StalledError:
         return StalledError(f"{asked}: {what} for {self._timeouts.stall_s:g} s")
-
-
-def _joined(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Fields by name; several lines of one are joined."""
-    names: dict[str, str] = {}
-    for name, value in headers:
-        key, text = name.decode("ascii"), value.decode("latin-1")
-        names[key] = f"{names[key]}, {text}" if key in names else text
-    return names

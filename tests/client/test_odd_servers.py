@@ -9,7 +9,7 @@ import trio
 
 from chunkstore.client import expect
 from chunkstore.errors import CutError, FetchError
-from tests.client.peer import Peer, Stream
+from tests.client.peer import LENGTH, Peer, Stream
 
 EARLY = b"HTTP/1.1 201 x\r\nContent-Length: 0\r\n\r\n"
 
@@ -92,3 +92,14 @@ async def test_what_a_server_says_is_quoted_in_part(answer: bytes, nursery: trio
         with pytest.raises(FetchError) as caught:
             await expect(await client.request("GET", "/a"), 200)
     assert len(str(caught.value)) < 500
+
+
+async def test_what_comes_behind_an_answer_answers_nothing(nursery: trio.Nursery) -> None:
+    """A 204 with a body, or two answers to one request, were the answer to the next one."""
+    twice = b"HTTP/1.1 204 No Content\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nwrong"
+    async with Peer(nursery, [twice, LENGTH + b"abc"], [LENGTH + b"abc"]).client() as client:
+        answer = await client.request("DELETE", "/a")
+        assert (answer.status, await answer.body()) == (204, b"")
+        assert not client.is_ready
+        answer = await client.request("GET", "/b")
+        assert await answer.body() == b"abc"
