@@ -38,10 +38,22 @@ def walk(root: Path, *, hidden: bool = False) -> Iterator[Found]:
     Args:
         hidden: take those too.
     """
-    yield from _walk(root, "", Path(os.path.realpath(root)), hidden)
+    end = Path(os.path.realpath(root))
+    levels = [_level(root, "", end, hidden)]
+    while levels:  # not by recursion: folders may lie deeper than Python's stack
+        found = next(levels[-1], None)
+        if found is None:
+            levels.pop()
+        elif isinstance(found, Found):
+            yield found
+        else:
+            levels.append(_level(*found, end, hidden))
 
 
-def _walk(folder: Path, before: str, root: Path, hidden: bool) -> Iterator[Found]:
+def _level(
+    folder: Path, before: str, root: Path, hidden: bool
+) -> Iterator[Found | tuple[Path, str]]:
+    """What lies in one folder; a folder in it as its path, and what its names begin with."""
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError as error:
@@ -52,7 +64,7 @@ def _walk(folder: Path, before: str, root: Path, hidden: bool) -> Iterator[Found
         if entry.name.startswith(".") and not hidden:
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path, name + "/", root, hidden)
+            yield path, name + "/"
         elif entry.is_symlink():
             yield Found(path, name, _why_not_follow(path, root))
         elif entry.is_file(follow_symlinks=False):

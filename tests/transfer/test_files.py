@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,24 @@ def test_walking_a_folder(tmp_path: Path) -> None:
     }
     hidden = {one.name for one in walk(root, hidden=True)} - {one.name for one in found}
     assert hidden == {".hidden", ".git/x"}
+
+
+def test_folders_may_lie_deeper_than_a_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for _ in range(200):
+        os.mkdir("a")
+        os.chdir("a")
+    Path("b").write_text("x")
+    os.chdir(tmp_path)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 150)
+    try:
+        found = list(walk(Path()))
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [(one.name[-4:], one.why_not) for one in found] == [("/a/b", "")]
 
 
 def test_a_folder_that_cannot_be_read_is_a_fault(tmp_path: Path) -> None:
