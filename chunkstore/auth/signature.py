@@ -42,17 +42,19 @@ def parse_sign_keys(text: str, where: str) -> tuple[bytes, ...]:
     return tuple(key.encode("ascii") for key in keys)
 
 
-def signed_query(key: bytes, own_key: str, prefix: str | None, expires_s: int) -> str:
-    """The parameters that let a URL be read until `expires_s`, Unix time.
+def signed_query(query: str, key: bytes, own_key: str, prefix: str | None, expires_s: int) -> str:
+    """A URL's query with the parameters that let it be read until `expires_s`, Unix time.
 
     Args:
+        query: what it has; a signature in it is replaced.
         key: signs.
         own_key: what the URL names, in normal form.
         prefix: the folder that may be read with it; None: `own_key` alone.
     """
     signature = _sign(key, own_key if prefix is None else prefix, str(expires_s))
     scope = "" if prefix is None else f"&prefix={quote(prefix, safe='/')}"
-    return f"expires={expires_s}{scope}&signature={signature}"
+    kept = [one for one in query.split("&") if one and one.partition("=")[0] not in _PARAMETERS]
+    return "&".join([*kept, f"expires={expires_s}{scope}&signature={signature}"])
 
 
 def is_signed(query: str) -> bool:

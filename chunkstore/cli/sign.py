@@ -67,5 +67,5 @@ def sign(
     keys = load_sign_keys(settings)
     if not keys:
         raise SettingsError("sign_key_file", "there is none: make one with --new-key and name it")
-    query = signed_query(keys[0], key, scope, int(time.time()) + life)
-    click.echo(parts._replace(query="&".join(filter(None, (parts.query, query)))).geturl())
+    query = signed_query(parts.query, keys[0], key, scope, int(time.time()) + life)
+    click.echo(parts._replace(query=query).geturl())

@@ -72,4 +72,4 @@ def signed(
     path: str, prefix: str | None = None, life_s: float = LIFE_S, key: bytes = SIGN_KEYS[0]
 ) -> str:
     """A target with a signature."""
-    return f"{path}?{signed_query(key, path, prefix, int(WALL_S + life_s))}"
+    return f"{path}?{signed_query('', key, path, prefix, int(WALL_S + life_s))}"

@@ -110,3 +110,19 @@ def test_a_signed_url_opens_what_it_says(
     assert opens(good, 100)
     assert not opens(good, 121)
     assert bad is None or not opens(bad, 0)
+
+
+def test_what_was_signed_is_signed_anew(capsys: Captured, tmp_path: Path) -> None:
+    """With the parameters of both signatures it was refused for having each twice."""
+    keys = tmp_path / "keys"
+    assert main(["sign", "--new-key"]) == 0
+    keys.write_text(capsys.readouterr().out)
+    sign = ["sign", "--sign-key-file", str(keys)]
+    assert main([*sign, "/live/a?x=1", "--expires", "1s", "--prefix", "/live/"]) == 0
+    assert main([*sign, capsys.readouterr().out.strip(), "--expires", "2m"]) == 0
+    path, _, query = capsys.readouterr().out.strip().partition("?")
+    gate = Gate([], parse_sign_keys(keys.read_text(), "keys"), open_reads=False)
+    now_s = time.time() + 60
+    assert gate.judge("GET", path, authorization=None, query=query, now_s=now_s) is None
+    assert query.startswith("x=1&expires=")
+    assert "prefix=" not in query
