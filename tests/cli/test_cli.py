@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -180,3 +181,17 @@ def test_no_file_gets_the_number_of_a_standard_stream_that_is_closed() -> None:
         "os._exit(main(['--version']) or os.open('/', os.O_RDONLY))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode > 2
+
+
+def test_an_interruption_while_it_loads_is_no_traceback() -> None:
+    code = (
+        "import runpy, signal, sys\n"
+        "class Finder:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'chunkstore.cli':\n"
+        "            signal.raise_signal(signal.SIGINT)\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "runpy.run_module('chunkstore', run_name='__main__')\n"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (run.returncode, run.stderr) == (-signal.SIGINT, b"")
