@@ -9,7 +9,7 @@ import click
 import trio
 
 from chunkstore.cli.columns import entry_json, entry_line, printable
-from chunkstore.cli.remote import URL, Remote, is_terminal, note, remote_options, run
+from chunkstore.cli.remote import URL, Remote, is_terminal, note, remote_options, run, say
 from chunkstore.client import Client, Url
 from chunkstore.errors import FetchError
 from chunkstore.transfer import Entry, Lister, changes
@@ -66,10 +66,10 @@ class _Listing:
 
     def _show(self, entry: Entry, change: str = "") -> None:
         if self._as_json:
-            click.echo(entry_json(entry, change))
+            say(entry_json(entry, change))
             return
         line = entry_line(entry) if self._columns else printable(entry.path)
-        click.echo(f"{change} {line}" if change else line)
+        say(f"{change} {line}" if change else line)
 
     async def once(self) -> int:
         async with self._remote.client(self._url) as client:
@@ -88,7 +88,7 @@ class _Listing:
                 shown = [entry_line(entry) for entry in page]
                 if len(page) == lines:
                     shown[-1] = "..."
-                click.echo(_CLEAR + "\n".join([printable(str(self._url)), *shown]))
+                say(_CLEAR + "\n".join([printable(str(self._url)), *shown]))
                 await trio.sleep(WATCH_EVERY_S)
 
     async def watch(self) -> int:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-import click
-
 from chunkstore.cli.columns import one_line, printable
-from chunkstore.cli.remote import is_terminal, note
+from chunkstore.cli.remote import is_terminal, note, say
 
 __all__ = ["Progress", "show_progress"]
 
@@ -37,7 +35,7 @@ class _Lines:
         return (lambda done, total: None), (lambda: None)
 
     def out(self, line: str) -> None:
-        click.echo(line)
+        say(line)
 
     def note(self, line: str) -> None:
         note(line)
@@ -79,7 +77,7 @@ def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
             if is_terminal(sys.stdout):  # the same terminal: above the bars, not through them
                 self._print(line)
             else:
-                click.echo(line)
+                say(line)
 
         def note(self, line: str) -> None:
             self._print(f"chunkstore: {one_line(line)}")

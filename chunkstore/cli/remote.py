@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ __all__ = [
     "note",
     "remote_options",
     "run",
+    "say",
     "stdin_fd",
     "stdout_fd",
     "timeout_option",
@@ -163,6 +165,26 @@ def stdout_fd() -> int:
 def note(text: str) -> None:
     """One line on stderr, beside what the command prints."""
     click.echo(f"chunkstore: {one_line(text)}", err=True)
+
+
+def say(text: str) -> None:
+    """One line of output; a pipe that nobody reads doesn't keep a Ctrl-C waiting.
+
+    The loop stands still meanwhile, and hears of nothing.
+
+    Raises:
+        click.Abort: it was interrupted; this line and all others are given up.
+    """
+    receiver = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        click.echo(text)
+    except KeyboardInterrupt:
+        with open(os.devnull, "wb") as nowhere:  # or the process's end would wait there again
+            os.dup2(nowhere.fileno(), stdout_fd())
+        raise click.Abort from None
+    finally:
+        signal.signal(signal.SIGINT, receiver)
 
 
 def run(job: Callable[[], Awaitable[int]]) -> int:

@@ -7,7 +7,7 @@ from collections import deque
 
 import click
 
-from chunkstore.cli.remote import URL, Remote, is_terminal, note, remote_options, run
+from chunkstore.cli.remote import URL, Remote, is_terminal, note, remote_options, run, say
 from chunkstore.client import Client, Url, expect
 from chunkstore.errors import FetchError, StatusError
 from chunkstore.transfer import Entry, Lister, for_each
@@ -111,4 +111,4 @@ class _Deleting:
             except FetchError as error:
                 await retrying.pause(error)
         if not self._quiet:
-            click.echo(f"deleted {path}")
+            say(f"deleted {path}")

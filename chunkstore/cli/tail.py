@@ -9,7 +9,7 @@ from urllib.parse import unquote
 import click
 
 from chunkstore.cli.columns import ARRIVAL_HEAD, arrival_line, printable, seconds
-from chunkstore.cli.remote import URL, Remote, note, remote_options, run
+from chunkstore.cli.remote import URL, Remote, note, remote_options, run, say
 from chunkstore.client import Client, Url, expect
 from chunkstore.errors import FetchError
 from chunkstore.transfer import Arrival, Arrivals, Entry, Lister, follow
@@ -59,8 +59,8 @@ class _Tailing:
             arrivals = Arrivals(there_bytes)
             if not self._as_json:
                 state = "open" if is_open else "complete, so its chunks can't be told apart"
-                click.echo(f"{printable(str(self._url))}: {state}, {there_bytes} bytes so far")
-                click.echo(ARRIVAL_HEAD)
+                say(f"{printable(str(self._url))}: {state}, {there_bytes} bytes so far")
+                say(ARRIVAL_HEAD)
             try:
                 await follow(answer, arrivals, self._show)
             finally:
@@ -88,7 +88,7 @@ class _Tailing:
         if open_for_s is not None:
             open_for_s += arrival.since_s
         if not self._as_json:
-            click.echo(arrival_line(arrival, datetime.now(), open_for_s))
+            say(arrival_line(arrival, datetime.now(), open_for_s))
             return
         members = {
             "chunk": arrival.number,
@@ -99,12 +99,15 @@ class _Tailing:
             "live": arrival.is_live,
             "open_for_s": None if open_for_s is None else round(open_for_s),
         }
-        click.echo(json.dumps(members))
+        say(json.dumps(members))
 
     def _summarize(self, arrivals: Arrivals) -> None:
         p50, p99 = seconds(arrivals.gap_s(0.5)), seconds(arrivals.gap_s(0.99))
-        click.echo(
+        line = (
             f"{arrivals.count} chunks, {arrivals.end} bytes; {arrivals.live_count} live,"
-            f" gap p50 {p50}, p99 {p99}",
-            err=self._as_json,
+            f" gap p50 {p50}, p99 {p99}"
         )
+        if self._as_json:
+            click.echo(line, err=True)
+        else:
+            say(line)

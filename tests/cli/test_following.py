@@ -155,6 +155,25 @@ def test_ctrl_c_is_130_and_says_nothing(command: str, server: str, tmp_path: Pat
     assert not (tmp_path / "a").exists()
 
 
+def test_ctrl_c_is_heard_while_nobody_reads(server: str, tmp_path: Path) -> None:
+    """The loop stands still in a write of a line then, and heard of nothing."""
+    for index in range(400):
+        (tmp_path / f"{index:0200}").touch()
+    assert chunkstore("put", "-q", str(tmp_path), f"{server}/many/").returncode == 0
+    with running("ls", f"{server}/many/") as process:
+        assert process.stdout is not None
+        waiting = 0
+        while waiting < 60_000:  # a pipe takes 64 KiB
+            time.sleep(0.01)
+            answer = fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4))
+            waiting = int.from_bytes(answer, sys.byteorder)
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(DEADLINE_S) == 130
+        assert process.stderr is not None
+        assert process.stderr.read().strip() == b""
+
+
 @pytest.mark.parametrize("command", ["get", "ls"])
 def test_a_pipe_that_nobody_reads_ends_it_quietly(command: str, server: str) -> None:
     for index in range(3 if command == "ls" else 1):
