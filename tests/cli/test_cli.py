@@ -195,3 +195,15 @@ def test_an_interruption_while_it_loads_is_no_traceback() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
     assert (run.returncode, run.stderr) == (-signal.SIGINT, b"")
+
+
+@pytest.mark.parametrize(
+    "argv", [["config", "--data", "/\udcff"], ["token", "--prefix", "/\udcff"]]
+)
+def test_what_no_settings_file_can_say_is_not_printed(argv: list[str], capsys: Captured) -> None:
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert (out, err) == (
+        "",
+        "chunkstore: '/\\udcff': a settings file is UTF-8, and this is not\n",
+    )

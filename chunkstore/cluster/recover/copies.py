@@ -85,11 +85,18 @@ class Copies:
 
         def append(data: bytes) -> None:
             with disk_errors(to), to.open("ab") as file:
-                file.write(unpacker.decompress(data))
+                while data:  # in pieces: a little may be a lot, unpacked
+                    file.write(unpacker.decompress(data, PIECE_BYTES))
+                    data = unpacker.unconsumed_tail
+
+        def finish() -> None:
+            with disk_errors(to), to.open("ab") as file:
+                file.write(unpacker.flush())
 
         async with self._links.request(node, "GET", path, generation=None) as answer:
             await expect(answer, 200)
             while data := await answer.some(PIECE_BYTES):
                 await self._in_thread(partial(append, data))
+        await self._in_thread(finish)
         if not unpacker.eof:
             raise zlib.error("it ends too soon")
