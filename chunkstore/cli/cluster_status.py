@@ -42,10 +42,9 @@ def status(url: Url, secret_file: str, as_json: bool, timeout: float) -> int:
             click.echo(json.dumps(members))
             return 0
         try:
-            lines = list(status_lines(members))
-        except (KeyError, TypeError, ValueError) as error:
-            detail = "what the gateway says is not what this version knows: --json shows it"
-            raise FetchError(detail) from error
+            lines = status_lines(members)
+        except ValueError as error:
+            raise FetchError(f"{error}: --json shows it") from error
         for line in lines:
             click.echo(line)
         return 0
@@ -53,19 +52,26 @@ def status(url: Url, secret_file: str, as_json: bool, timeout: float) -> int:
     return run(show)
 
 
-def status_lines(members: dict[str, Any]) -> Iterator[str]:
+def status_lines(members: dict[str, Any]) -> list[str]:
     """What people read of a status.
 
     Raises:
-        KeyError, TypeError, ValueError: it isn't one.
+        ValueError: it isn't one.
     """
+    try:
+        return [printable(line) for line in _lines(members)]
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise ValueError("what the gateway says is not what this version knows") from error
+
+
+def _lines(members: dict[str, Any]) -> Iterator[str]:
     nodes = members["nodes"]
     up_count = sum(node["is_up"] for node in nodes)
     note = members["parity_note"]
     yield (
-        f"cluster {printable(members['cluster'])}: {len(nodes)} nodes, {up_count} up;"
+        f"cluster {members['cluster']}: {len(nodes)} nodes, {up_count} up;"
         f" {5 + members['parity']} parts an object, {members['parity']} of them parity"
-        + (f" ({printable(note)})" if note else "")
+        + (f" ({note})" if note else "")
     )
     yield from table_lines([_HEAD, *map(_node_row, nodes)], _RIGHT)
     objects = members["objects"]
@@ -85,9 +91,9 @@ def status_lines(members: dict[str, Any]) -> Iterator[str]:
     for name in ("scrub", "move", "survey"):
         if members[name]:
             told = (f"{key} {value}" for key, value in members[name].items())
-            yield printable(f"{name}: {', '.join(told)}")
+            yield f"{name}: {', '.join(told)}"
     for trouble in members["trouble"]:
-        yield printable(f"trouble: {trouble}")
+        yield f"trouble: {trouble}"
 
 
 def _node_row(node: dict[str, Any]) -> tuple[str, ...]:
@@ -95,12 +101,12 @@ def _node_row(node: dict[str, Any]) -> tuple[str, ...]:
     fill, live = node["fill"], node["live_bytes"]
     return (
         str(node["number"]),
-        printable(node["address"]),
+        str(node["address"]),
         state,
         "-" if fill is None else f"{100 * fill:.1f} %",
         "-" if live is None else rough_size(live),
         rough_size(node["capacity_bytes"]),
-        printable(node["id"]),
+        str(node["id"]),
     )
 
 

@@ -71,7 +71,7 @@ class Inquiry(trio.abc.AsyncResource):
         rows = (await self.status())["nodes"]
         try:
             return {int(row["number"]): str(row["address"]) for row in rows}
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise FetchError(self._stranger) from error
 
     async def manifest(self, key: str) -> Manifest:
@@ -84,7 +84,7 @@ class Inquiry(trio.abc.AsyncResource):
         try:
             generation, size, part_bytes, k = (int(members[name]) for name in _NUMBERS)
             nodes = tuple(int(node) for node in members["nodes"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise FetchError(self._stranger) from error
         return Manifest(key, generation, size, part_bytes, k, nodes, b"")
 

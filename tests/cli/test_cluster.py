@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chunkstore.cli import main
 from chunkstore.cli.cluster_status import status_lines
 from chunkstore.cli.columns import rough_size, rough_time, table_lines
+from chunkstore.client import parse_url
+from chunkstore.cluster.inquiry import Inquiry
+from chunkstore.cluster.sign import Signer
+from chunkstore.errors import FetchError
 from tests.cli.server import serving
 
 Captured = pytest.CaptureFixture[str]
@@ -76,7 +82,14 @@ REPAIR = {
     "bytes": 3 * 10**9,
     "unreadable": 0,
     "is_paused": False,
+    "bytes_s": 10**6,
+    "eta_s": 3000.0,
 }
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(10**400),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),
+    max_leaves=4,
+)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +133,45 @@ REPAIR = {
 )  # fmt: skip
 def test_what_there_is_more(changes: dict[str, Any], expected: str) -> None:
     assert expected in list(status_lines(members(**changes)))
+
+
+@given(st.data())
+def test_what_is_no_status_is_told_from_one(data: st.DataObject) -> None:
+    """Whatever stands where something else should: its lines are fit to be shown, or it is none."""
+    told: Any = members(repair=dict(REPAIR), scrub={"parts": 4}, trouble=["node 12 is gone"])
+    at = told
+    while True:
+        keys = list(at) if isinstance(at, dict) else list(range(len(at)))
+        key = data.draw(st.sampled_from(keys))
+        if not isinstance(at[key], dict | list) or not at[key] or data.draw(st.booleans()):
+            break
+        at = at[key]
+    at[key] = data.draw(JSON)
+    try:
+        lines = status_lines(told)
+    except ValueError:
+        return
+    assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize("number", [math.inf, "x", None, []])
+def test_what_is_no_number_is_said_by_no_gateway(
+    number: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def say(_: object, target: str) -> dict[str, Any]:
+        if target == "/status":
+            return {"cluster": "c", "nodes": [{"number": number, "address": "h:1"}]}
+        return {"generation": 1, "size_bytes": 1, "part_bytes": 1, "k": 5, "nodes": [number]}
+
+    async def ask() -> None:
+        async with Inquiry(parse_url("http://h:1"), Signer(b"")) as inquiry:
+            with pytest.raises(FetchError, match="no gateway's address"):
+                await inquiry.addresses()
+            with pytest.raises(FetchError, match="no gateway's address"):
+                await inquiry.manifest("/a")
+
+    monkeypatch.setattr(Inquiry, "_ask", say)
+    trio.run(ask)
 
 
 @given(st.text(), st.text())
