@@ -19,7 +19,7 @@ from pathlib import Path
 
 import trio
 
-from chunkstore.errors import ChunkstoreError
+from chunkstore.errors import ChunkstoreError, DataDirError
 
 __all__ = ["LocalCluster", "make_secret"]
 
@@ -35,13 +35,17 @@ def make_secret(folder: Path) -> Path:
     """The file with the secret, made by chance where there is none; nobody else may read it.
 
     Raises:
-        OSError: it can't be made.
+        DataDirError: it can't be made.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path = folder / "secret"
-    if not path.exists():
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_hex(32) + "\n")
+    path, part = folder / "secret", folder / f".secret-{secrets.token_hex(4)}"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not os.path.lexists(path):
+            with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+                file.write(secrets.token_hex(32) + "\n")
+            part.rename(path)  # whole, whatever happens: half a secret would be refused for good
+    except OSError as error:
+        raise DataDirError(folder, error.strerror or str(error)) from error
     return path
 
 
@@ -146,8 +150,8 @@ class LocalCluster:
         """Serve until SIGTERM or SIGINT, and end well.
 
         Raises:
-            ChunkstoreError: a process ended by itself.
-            OSError: one can't be started.
+            ChunkstoreError: a process ended by itself, or the folder can't be used.
+            OSError: a process can't be started.
         Cancellation: all are killed.
         """
         failure: ChunkstoreError | None = None

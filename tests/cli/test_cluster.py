@@ -226,6 +226,16 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize("name", ["file", "file/below"])
+def test_a_folder_that_can_not_be_used_is_named(
+    name: str, tmp_path: Path, capsys: Captured
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    assert main(["cluster", "--data", str(tmp_path / name), "--listen", "127.0.0.1:0"]) == 2
+    assert capsys.readouterr().err.startswith(f"chunkstore: {tmp_path / name}: ")
+    assert [one.name for one in tmp_path.iterdir()] == ["file"]
+
+
 @pytest.mark.parametrize(("words", "code", "expected"), CASES, ids=[one for one, *_ in CASES])
 def test_one_line_and_an_exit_code(
     words: str, code: int, expected: str, origin: str, secret: str, capsys: Captured
