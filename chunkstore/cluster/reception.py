@@ -21,15 +21,16 @@ from typing import TypeAlias
 
 import trio
 
+from chunkstore.client import parse_url
 from chunkstore.cluster.hello import HELLO_BYTES, Hello, parse_hello
 from chunkstore.cluster.membership import Member, Membership, Refused
 from chunkstore.cluster.meta import Meta, NodeRecord
 from chunkstore.cluster.scribe import Scribe
 from chunkstore.cluster.sign import Signer
-from chunkstore.config import Settings
+from chunkstore.config import ListenAddress, Settings
 from chunkstore.errors import DiskError
 from chunkstore.metrics import Ending, Metrics
-from chunkstore.server import Exchange, Handler, Listener, Log, Server
+from chunkstore.server import Exchange, Handler, Listener, Log, Server, Transport
 from chunkstore.wire import Closed, Data, Refusal, field_block
 
 __all__ = ["Reception", "View"]
@@ -145,10 +146,11 @@ class Reception:
         hello = await self._hello(exchange)
         if hello is None:
             return
-        host = hello.host or exchange.connection.transport.peer.rpartition(":")[0]
-        address = f"[{host}]:{hello.port}" if ":" in host else f"{host}:{hello.port}"
+        outcome: Member | Refused
         try:
-            outcome = await self._enter(hello, address)
+            outcome = await self._enter(hello, _address(hello, exchange.connection.transport))
+        except ValueError as error:
+            outcome = Refused(409, f"node {hello.id} can't be reached: {error}")
         except DiskError as error:
             outcome = Refused(503, f"the gateway can't keep it: {error}")
         if isinstance(outcome, Refused):
@@ -186,6 +188,26 @@ class Reception:
             await exchange.refuse(404, "there is nothing of what was asked for")
         else:
             await exchange.respond(200, _JSON, json.dumps(members).encode("ascii"))
+
+
+def _address(hello: Hello, transport: Transport) -> str:
+    """HOST:PORT where a node can be reached.
+
+    Raises:
+        ValueError: nothing can be reached there, or what the gateway's own machine has.
+    """
+    peer = transport.peer.rpartition(":")[0]
+    host = hello.host or peer
+    address = f"[{host}]:{hello.port}" if ":" in host else f"{host}:{hello.port}"
+    parse_url(f"http://{address}/")
+    own = transport.raw.getsockname()[0] if transport.raw else ""
+    is_here = peer == own or ListenAddress(peer, hello.port).is_loopback
+    if ListenAddress(host, hello.port).is_loopback and not is_here:
+        raise ValueError(
+            f"it comes from {peer}, and says that it listens on {address}, which leads nowhere but"
+            " to its own machine: its --listen takes an address that the gateway reaches"
+        )
+    return address
 
 
 async def _body(exchange: Exchange) -> bytes:

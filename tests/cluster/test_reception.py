@@ -100,6 +100,26 @@ async def test_an_ipv6_address_has_its_brackets(desk: Desk) -> None:
     assert desk.membership.members[1].record.address == "[fe80::1]:9000"
 
 
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("a:b", "'a:b' does not appear to be"),
+        (":", "':' does not appear to be"),
+        ("127.0.0.1", "comes from 10.0.0.5, and says that it listens on 127.0.0.1:9000"),
+        ("localhost", "its --listen takes an address that the gateway reaches"),
+        ("::1", "says that it listens on [::1]:9000"),
+    ],
+)
+async def test_an_address_that_leads_to_no_node_is_refused_for_good(
+    desk: Desk, host: str, expected: str
+) -> None:
+    answer = await desk.ask("POST", "/register", HELLO._replace(host=host).encode())
+    assert answer.status == 409
+    assert expected in answer.json["detail"]
+    assert desk.notes == [f"refused 10.0.0.5:40000: {answer.json['detail']}"]
+    assert not desk.meta.nodes()
+
+
 @pytest.mark.parametrize("body", [b"", b"{}", b"x" * HELLO_BYTES])
 async def test_what_no_node_says_is_400(desk: Desk, body: bytes) -> None:
     for path in ("/register", "/heartbeat"):
