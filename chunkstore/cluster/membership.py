@@ -8,7 +8,8 @@ Its id lies in its data dir, so a copy of that has the same. An *incarnation* is
 each process, and one at a time holds an id. Another one takes it over when the address is the same,
 since two processes can't listen there; when the last one said that it ends; or when that was silent
 for 10 s. Otherwise it waits: if the last one is heard from meanwhile, both live, and the newcomer
-is a duplicate.
+is a duplicate. So does one whose address another node has: the gateway would send it the parts of
+both.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class Member:
         fill: as it said last; None: it said nothing in this life.
         heard_s: when it said so; before that, when this life began.
         is_ending: it said that it ends.
-        contender_s: when another incarnation wanted its id in vain; None: none did.
+        contender_s: when another process wanted its id or address in vain; None: none did.
         up_since_s: when it came, or came back; it holds while the node is up.
     """
 
@@ -65,6 +66,12 @@ class Member:
     def is_silent(self, now_s: float) -> bool:
         """Nothing was heard for so long that it may be taken for dead."""
         return now_s - self.heard_s >= GONE_S
+
+    def lives_on(self, now_s: float) -> bool:
+        """It was heard since somebody else wanted its id or its address, which is now."""
+        if self.contender_s is None or now_s - self.contender_s > 2 * GONE_S:  # that one gave up
+            self.contender_s = now_s
+        return self.heard_s > self.contender_s
 
 
 class Membership:
@@ -101,25 +108,7 @@ class Membership:
                 f"node {hello.id} belongs to the cluster {hello.cluster_id},"
                 f" and this is {self.cluster_id}",
             )
-        member = self._by_id.get(hello.id)
-        if member is None:
-            return None
-        record, is_same = member.record, hello.incarnation == member.record.incarnation
-        if is_same or address == record.address or member.is_ending or member.is_silent(now_s):
-            return None
-        if member.contender_s is not None and member.heard_s > member.contender_s:
-            return Refused(
-                409,
-                f"node {hello.id} at {address} is a duplicate: the one at {record.address} is alive"
-                " and has the same id; was its data folder copied?",
-            )
-        if member.contender_s is None:
-            member.contender_s = now_s
-        return Refused(
-            503,
-            f"node {hello.id} may still be alive at {record.address}: {address} gets its place when"
-            f" that was silent for {GONE_S:g} s",
-        )
+        return self._duplicate(hello, address, now_s) or self._crowded(hello, address, now_s)
 
     def enter(self, record: NodeRecord, fill: Fill, now_s: float) -> Member:
         """A node has registered, and its record is durable."""
@@ -145,4 +134,45 @@ class Membership:
         if not member.is_up(now_s):
             member.up_since_s = now_s
         member.fill, member.heard_s, member.is_ending = hello.fill, now_s, hello.is_ending
+        return None
+
+    # --- inside --------------------------------------------------------------------------------
+
+    def _duplicate(self, hello: Hello, address: str, now_s: float) -> Refused | None:
+        """Another process may have this id."""
+        member = self._by_id.get(hello.id)
+        if member is None or member.is_ending or member.is_silent(now_s):
+            return None
+        record = member.record
+        if hello.incarnation == record.incarnation or address == record.address:
+            return None
+        if member.lives_on(now_s):
+            return Refused(
+                409,
+                f"node {hello.id} at {address} is a duplicate: the one at {record.address} is alive"
+                " and has the same id; was its data folder copied?",
+            )
+        return Refused(
+            503,
+            f"node {hello.id} may still be alive at {record.address}: {address} gets its place when"
+            f" that was silent for {GONE_S:g} s",
+        )
+
+    def _crowded(self, hello: Hello, address: str, now_s: float) -> Refused | None:
+        """Another node may be reached at this address: it would get the parts of both."""
+        for member in self.up(now_s):
+            record = member.record
+            if record.address == address and record.id != hello.id:
+                if member.lives_on(now_s):
+                    return Refused(
+                        409,
+                        f"node {hello.id} says that it is at {address}, where node {record.number}"
+                        f" ({record.id}) is alive: each needs an address of its own that the"
+                        " gateway reaches",
+                    )
+                return Refused(
+                    503,
+                    f"node {record.number} may still be alive at {address}: node {hello.id} is"
+                    f" taken when that was silent for {GONE_S:g} s",
+                )
         return None

@@ -174,6 +174,50 @@ def test_a_duplicate_is_refused_for_good_once_both_were_heard(restarts: bool) ->
     assert desk.up == [1]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_one_at_the_address_of_another_is_refused_for_good_once_both_were_heard(
+    restarts: bool,
+) -> None:
+    desk = Desk()
+    desk.register(hello())
+    if restarts:
+        desk.restart()
+        desk.beat(hello())
+    first = desk.register(hello("b"), "h:1")
+    assert first is not None
+    assert first.status == 503
+    desk.now_s += HEARTBEAT_S
+    assert desk.beat(hello()) == 200
+    refused = desk.register(hello("b"), "h:1")
+    assert refused is not None
+    assert refused.status == 409
+    assert "h:1, where node 1 (" + "a" * 32 in refused.detail
+    assert desk.register(hello("b"), "h:2") is None
+    assert desk.up == [1, 2]
+    desk.now_s += 1000
+    desk.beat(hello())
+    much_later = desk.register(hello("c"), "h:1")
+    assert much_later is not None
+    assert much_later.status == 503
+
+
+@pytest.mark.parametrize("ends_well", [False, True])
+def test_a_new_node_may_have_the_address_of_one_that_is_gone(ends_well: bool) -> None:
+    desk = Desk()
+    desk.register(hello())
+    if ends_well:
+        desk.beat(hello()._replace(is_ending=True))
+    else:
+        refused = desk.register(hello("b"), "h:1")
+        assert refused is not None
+        assert refused.status == 503
+        desk.now_s += GONE_S
+    assert desk.register(hello("b"), "h:1") is None
+    assert desk.up == [2]
+    assert desk.register(hello(), "h:2") is None
+    assert desk.up == [1, 2]
+
+
 def test_one_that_never_registered_is_told_to() -> None:
     assert Desk().beat(hello()) == 404
 

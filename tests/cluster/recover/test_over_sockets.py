@@ -23,7 +23,7 @@ RUN = run_for_real
 def hello(name: str, cluster: str) -> bytes:
     """What a node says that listens nowhere."""
     fill = Fill(4, 3, 2, 1)
-    return Hello(name * 32, cluster * 32, name * 16, "127.0.0.1", 1, fill).encode()
+    return Hello(name * 32, cluster * 32, name * 16, "127.0.0.1", int(name), fill).encode()
 
 
 def listening() -> Listener:
