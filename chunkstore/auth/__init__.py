@@ -8,7 +8,7 @@ redact.py    a text without what would let its reader in
 
 from __future__ import annotations
 
-from chunkstore.auth.gate import Denial, Gate
+from chunkstore.auth.gate import CLUSTER_SCHEME, Denial, Gate
 from chunkstore.auth.redact import redacted
 from chunkstore.auth.signature import parse_sign_keys, signed_query
 from chunkstore.auth.token import (
@@ -24,6 +24,7 @@ from chunkstore.auth.token import (
 )
 
 __all__ = [
+    "CLUSTER_SCHEME",
     "DEFAULT_RIGHTS",
     "MAX_TOKENS",
     "RIGHTS",

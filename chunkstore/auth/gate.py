@@ -10,7 +10,10 @@ from typing import NamedTuple
 from chunkstore.auth.signature import is_signed, why_not_signed
 from chunkstore.auth.token import Token, covers, right_of, secret_in
 
-__all__ = ["Denial", "Gate"]
+__all__ = ["CLUSTER_SCHEME", "Denial", "Gate"]
+
+CLUSTER_SCHEME = "Chunkstore-1"
+"""Of the credentials that storage servers and their gateway show each other, and no user has."""
 
 
 class Denial(NamedTuple):

@@ -72,7 +72,7 @@ class Link:
                 await self._say()
             except (FetchError, StoreError) as error:
                 status = error.status if isinstance(error, StatusError) else 0
-                if status == 409 or (status in (401, 403) and not self._was_taken):
+                if status == 409 or (status in (401, 403, 421) and not self._was_taken):
                     raise JoinError(str(error)) from error
                 if status == 404 and self._is_registered:  # it has lost what it knew
                     self._is_registered = False

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hmac
 import re
 
-from chunkstore.auth import Denial
+from chunkstore.auth import CLUSTER_SCHEME, Denial
 from chunkstore.errors import SettingsError
 from chunkstore.wire import Request
 
@@ -25,7 +25,6 @@ MAX_AGE_S = 60
 """A date is good for so long, before and after: clocks differ."""
 SECRET_BYTES_MIN = 16
 SECRET_BYTES_MAX = 4096
-_SCHEME = "Chunkstore-1"
 _FIELD = re.compile(r"Chunkstore-1 date=([1-9][0-9]{0,10}),signature=([0-9a-f]{64})")
 
 
@@ -72,7 +71,7 @@ class Signer:
         """
         date = str(int(now_s))
         signature = self._sign(method, target, generation, length, date)
-        return "Authorization", f"{_SCHEME} date={date},signature={signature}"
+        return "Authorization", f"{CLUSTER_SCHEME} date={date},signature={signature}"
 
     def judge(
         self,
@@ -88,8 +87,8 @@ class Signer:
 
         Only to who holds a good signature does it say more than that it isn't one.
         """
-        if authorization is None or not authorization.startswith(_SCHEME):
-            return Denial(401, f"{method} takes a signature of the cluster here: {_SCHEME}")
+        if authorization is None or not authorization.startswith(CLUSTER_SCHEME):
+            return Denial(401, f"{method} takes a signature of the cluster here: {CLUSTER_SCHEME}")
         found = _FIELD.fullmatch(authorization)
         if found is None:
             return Denial(401, "the signature is not one: it was cut or changed")

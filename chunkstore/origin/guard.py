@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from chunkstore.auth import Gate
+from chunkstore.auth import CLUSTER_SCHEME, Gate
 from chunkstore.errors import PathError
 from chunkstore.metrics import Metrics
 from chunkstore.origin.listing import asks_for_list
@@ -15,6 +15,12 @@ from chunkstore.server import CHALLENGE, Exchange, Handler
 __all__ = ["Guard", "Protection"]
 
 _UPLOADS = ("PUT", "POST")
+_WRITES = (*_UPLOADS, "DELETE")
+_MISDIRECTED = (
+    421,
+    "this is an address of users: storage servers and their gateway don't meet here, but at what"
+    " the gateway says behind 'nodes at'",
+)
 
 
 class Protection(Protocol):
@@ -39,16 +45,22 @@ class Guard:
         self._wall_s = wall_s
 
     def protect(self, method: str, handler: Handler) -> Handler:
-        """What answers `method`: the handler itself where anybody may, so that it costs nothing.
+        """What answers `method`: the handler itself where anybody reads, so that it costs nothing.
 
         The refusal comes before the handler sees the request, so before 100 (Continue) and before
         it is said whether a name exists.
         """
-        if method == "OPTIONS" or self._gate.is_open(method):
+        is_open = method == "OPTIONS" or self._gate.is_open(method)
+        if is_open and method not in _WRITES:
             return handler
 
         async def guarded(exchange: Exchange) -> None:
-            refused = self._refusal(method, exchange)
+            shown = exchange.request.fields.get("authorization")
+            refused: tuple[int, str] | None = None
+            if shown is not None and shown.startswith(CLUSTER_SCHEME):
+                refused = _MISDIRECTED  # else a node's `/register` would be an object
+            elif not is_open:
+                refused = self._refusal(method, exchange)
             if refused is None:
                 await handler(exchange)
                 return

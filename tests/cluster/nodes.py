@@ -20,7 +20,7 @@ from chunkstore.server import Exchange, Handler, StreamTransport
 from chunkstore.testing import ReferenceStore
 from tests.origin.drive import WALL_S, Site
 
-__all__ = ["SIGNER", "Mishap", "Nodes", "parts_of", "signed"]
+__all__ = ["SIGNER", "Mishap", "Nodes", "Trusting", "parts_of", "signed"]
 
 Stream: TypeAlias = "trio.StapledStream[MemorySendStream, MemoryReceiveStream]"
 SIGNER = Signer(b"the secret of all")
@@ -38,6 +38,14 @@ def parts_of(data: bytes, generation: int, m: int, description: bytes = b"CSd1")
         for index, unit in enumerate([*units, *codec.encode(units)]):
             parts[index] += Record(generation, index, stripe, unit).header() + unit
     return [bytes(part + description) for part in parts]
+
+
+class Trusting:
+    """In place of a node's guard: it lets all in."""
+
+    def protect(self, method: str, handler: Handler) -> Handler:
+        """The handler."""
+        return handler
 
 
 class Nodes:
@@ -75,7 +83,9 @@ class Nodes:
 
     async def add(self, *, with_store: bool = False) -> int:
         """Start one more; its number."""
-        changes = {"disk": ReferenceStore()} if with_store else {}
+        changes: dict[str, object] = {"guard": Trusting()}
+        if with_store:
+            changes["disk"] = ReferenceStore()
         number = len(self.sites) + 1
         site = self.sites[number] = await Site.open(self._nursery, **changes)
         handlers = site.origin.server._handlers

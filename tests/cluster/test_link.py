@@ -129,7 +129,7 @@ async def test_a_gateway_that_forgot_it_is_told_again(autojump_clock: MockClock)
     assert gateway.asked[3][0] == gateway.asked[2][0]
 
 
-@pytest.mark.parametrize("status", [401, 403, 409])
+@pytest.mark.parametrize("status", [401, 403, 409, 421])
 async def test_a_node_that_is_refused_at_first_ends(status: int, autojump_clock: MockClock) -> None:
     gateway = Gateway((status, "the reason"))
     refusal = await gateway.run(60)

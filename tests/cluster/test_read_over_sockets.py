@@ -21,7 +21,7 @@ from chunkstore.errors import ConnectError, DamagedError
 from chunkstore.origin import Origin
 from chunkstore.server import Log, bind
 from chunkstore.store.disk import DataDir, DiskStore, Engine, Files
-from tests.cluster.nodes import SIGNER, parts_of
+from tests.cluster.nodes import SIGNER, Trusting, parts_of
 from tests.cluster.test_source import LONG
 from tests.jumping import run_for_real
 from tests.origin.drive import WALL_S, make_settings
@@ -45,7 +45,8 @@ class Node:
         self.address = f"{host}:{port}"
         with closing(listener), closing(DataDir(self._folder)) as data, self.scope:
             with closing(Engine(data, Files())) as engine:
-                origin = Origin(make_settings(), Log("off"), disk=DiskStore(engine))
+                disk, guard = DiskStore(engine), Trusting()
+                origin = Origin(make_settings(), Log("off"), disk=disk, guard=guard)
                 await origin.run((listener,), task_status=task_status)
 
 

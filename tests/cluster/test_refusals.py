@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from chunkstore.admin import Admin
 from chunkstore.cluster.gateway import Gateway
 from chunkstore.cluster.hello import Fill
 from chunkstore.cluster.meta import Meta, NodeRecord
+from chunkstore.cluster.sign import Signer
 from chunkstore.cluster.sqlite import SqliteMeta
 from chunkstore.server import Log
 from tests.admin.conftest import Office
@@ -47,6 +49,17 @@ async def gateway(folder: Path, fills: list[Fill | None]) -> AsyncIterator[Site]
         yield Site(origin, nursery)
         nursery.cancel_scope.cancel()
     meta.close()
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST", "DELETE"])
+async def test_what_the_cluster_signs_is_nothing_of_users(tmp_path: Path, method: str) -> None:
+    """A node whose --join leads here, or one that says that it is here, leaves no object."""
+    field = Signer(b"0123456789abcdef").field(method, "/register", now_s=time.time(), length=2)
+    async with gateway(tmp_path, [EMPTY] * 7) as site:
+        body = None if method == "DELETE" else b"{}"
+        answer = await site.ask(method, "/register", ": ".join(field), body=body)
+        assert answer.status == 421
+        assert "what the gateway says behind 'nodes at'" in answer.json["detail"]
 
 
 @pytest.mark.parametrize(

@@ -261,11 +261,13 @@ class Site:
         sign_keys, log = changes.pop("sign_keys", ()), changes.pop("log", Log("off"))
         disk = changes.pop("disk", None) or make_store()
         began_s = trio.current_time()
+        guard = changes.pop("guard", None)
         origin = Origin(
             make_settings(**changes),
             log,
             sign_keys,
             disk=disk,
+            guard=guard,
             wall_s=lambda: WALL_S + trio.current_time() - began_s,
         )
         await nursery.start(origin.run)
