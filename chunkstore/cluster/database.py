@@ -37,6 +37,7 @@ class Database:
     """
 
     def __init__(self, path: Path, *, application: int, version: int, schema: str) -> None:
+        path = Path(os.path.realpath(path))  # who comes by a link finds the same lock beside it
         self._path = path
         self._lock = _take_lock(path)
         try:
@@ -147,7 +148,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def _take_lock(path: Path) -> int:
     lock = path.with_name(path.name + ".lock")
     try:
-        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise DataDirError(lock, error.strerror or str(error)) from error
     try:

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from chunkstore.cluster.meta import Manifest, Open, Superseded, Swap
+from chunkstore.cluster.meta import Manifest, Meta, Open, Superseded, Swap
 from chunkstore.cluster.names import Part
+from chunkstore.errors import StaleError
 
-__all__ = ["Naive"]
+__all__ = ["Naive", "one"]
+
+T = TypeVar("T")
+
+
+def one(meta: Meta, change: Callable[[Meta], T]) -> T:
+    """Make a single change."""
+    [outcome] = meta.batch([change])
+    if isinstance(outcome, StaleError):
+        raise outcome
+    return outcome
 
 
 class Naive:
