@@ -1,6 +1,7 @@
 """Parts that nothing names any more are taken from their nodes, and then forgotten.
 
-What a node has that is down stays there: it is an orphan, and goes when that is back.
+What a node has that is down stays there: it is an orphan, and goes when that is back. So does what
+one has that says nothing, for a while: all the others would wait behind it.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from chunkstore.client import expect
 from chunkstore.cluster.fleet import Fleet
 from chunkstore.cluster.links import Links
 from chunkstore.cluster.names import Part, part_path
-from chunkstore.errors import FetchError
+from chunkstore.errors import FetchError, StalledError
 
 __all__ = ["Collector"]
 
@@ -25,6 +26,9 @@ START_S = 30.0
 """For so long after a start nodes are waited for, since none is there in the first seconds. Later
 they aren't: all that is replaced while one is dead would wait behind it."""
 
+SPARED_S = 120.0
+"""A node that left a request unanswered is asked nothing for so long: what it has is an orphan,
+which the next survey of it finds."""
 _OF_LIVING = (("If-Match", "*"),)
 """What a node's guard takes for no sign that the object is gone."""
 
@@ -49,6 +53,7 @@ class Collector:
         self._fleet = fleet
         self._jobs: deque[_Job] = deque()
         self._patient_until_s = 0.0
+        self._spared_until_s: dict[int, float] = {}
         self._came = trio.Event()
 
     def put(
@@ -95,6 +100,8 @@ class Collector:
             if trio.current_time() >= self._patient_until_s:
                 return
             await trio.sleep(1)
+        if trio.current_time() < self._spared_until_s.get(node, 0.0):
+            return
         path = part_path(part)
         try:
             async with self._links.request(
@@ -102,5 +109,6 @@ class Collector:
             ) as answer:
                 await expect(answer, 200, 204, 404, 412)
                 await answer.body()
-        except FetchError:
-            return  # it is an orphan there
+        except FetchError as error:  # it is an orphan there
+            if isinstance(error, StalledError):
+                self._spared_until_s[node] = trio.current_time() + SPARED_S

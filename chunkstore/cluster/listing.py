@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
+import trio
+
 from chunkstore.client import expect
 from chunkstore.cluster.links import Links
-from chunkstore.errors import FetchError
+from chunkstore.errors import FetchError, StalledError
 
 __all__ = ["PAGE_COUNT", "Page", "Row", "list_page", "parse_page"]
 
 PAGE_COUNT = 10_000
 """Names a page, some 2.5 MB of JSON."""
+PAGE_S = 60.0
+"""So long a node has for a page: others wait for their turn meanwhile."""
+_TARGET = re.compile(r"[\x21-\x7e]*")
 
 
 class Row(NamedTuple):
@@ -55,9 +61,13 @@ async def list_page(
     """
     target = f"{folder}?limit={count}&after={after}"
     fields = [("Accept", "application/json")]
-    async with links.request(node, "LIST", target, generation=None, fields=fields) as answer:
-        await expect(answer, 200)
-        body = await answer.body()
+    body: bytes | None = None
+    with trio.move_on_after(PAGE_S):
+        async with links.request(node, "LIST", target, generation=None, fields=fields) as answer:
+            await expect(answer, 200)
+            body = await answer.body()
+    if body is None:
+        raise StalledError(f"LIST {target}: node {node} took more than {PAGE_S:g} s")
     try:
         return parse_page(body, after)
     except ValueError as error:
@@ -82,7 +92,7 @@ def parse_page(body: bytes, after: str = "") -> Page:
     if any(low >= high for low, high in zip(names, names[1:], strict=False)):
         raise ValueError("its names are out of order")
     if next_after is not None:
-        if not isinstance(next_after, str) or not next_after.isascii():
+        if not isinstance(next_after, str) or not _TARGET.fullmatch(next_after):
             raise ValueError("expected a name behind which the list goes on")
         if unquote(next_after) <= unquote(after):
             raise ValueError("it goes on where it was")

@@ -6,10 +6,16 @@ import json
 from typing import Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
-from chunkstore.cluster.listing import Page, Row, parse_page
+from chunkstore.cluster.listing import Page, Row, list_page, parse_page
+from chunkstore.cluster.names import PARTS
+from chunkstore.errors import StalledError
+from chunkstore.server import Exchange, Handler
+from tests.cluster.nodes import Nodes
 
 ROW: dict[str, Any] = {"path": "/parts/b", "size": 7, "etag": '"e"', "state": "complete"}
 
@@ -49,6 +55,8 @@ def test_a_page_is_read() -> None:
         page(after="/parts/%61"),
         page(after=7),
         page(after="\u20ac"),
+        page(after="/parts/b c"),
+        page(after="/parts/b\r\nname: value"),
     ],
 )
 def test_what_is_no_page_is_refused(body: bytes) -> None:
@@ -64,3 +72,19 @@ def test_nothing_else_is_raised(body: bytes) -> None:
         parse_page(body)
     except ValueError:
         return
+
+
+async def test_a_node_has_so_long_for_a_page(
+    autojump_clock: MockClock, nursery: trio.Nursery
+) -> None:
+    async def say_little(exchange: Exchange, _: Handler) -> None:
+        await exchange.send([exchange.head(200, b"", 1000)])
+        while True:
+            await exchange.send([b" "])
+            await trio.sleep(1)
+
+    nodes = await Nodes.open(nursery, 1)
+    nodes.mishaps[1] = say_little
+    async with nodes.links() as links:
+        with pytest.raises(StalledError, match="node 1 took more than 60 s"):
+            await list_page(links, 1, PARTS)
