@@ -16,7 +16,11 @@ from typing import Any
 
 from chunkstore.errors import DataDirError, DiskError, DiskFullError
 
-__all__ = ["Database", "disk_errors"]
+__all__ = ["DAMAGED", "Database", "disk_errors"]
+
+DAMAGED = "damaged; `chunkstore cluster recover` makes it anew in another folder"
+"""What is said of a file, or of what stands in it, and what to do about it."""
+_REFUSED = {sqlite3.SQLITE_NOTADB: "no database of SQLite", sqlite3.SQLITE_CORRUPT: DAMAGED}
 
 
 class Database:
@@ -28,7 +32,8 @@ class Database:
         version: of the schema.
         schema: what a new one gets: statements, each with its semicolon.
     Raises:
-        DataDirError: it is in use, of another version, or no such database; it is untouched.
+        DataDirError: it is in use, damaged, of another version, or no such database; it is
+            untouched.
         DiskError: it can't be read or written.
 
     Attributes:
@@ -46,6 +51,8 @@ class Database:
                 try:
                     if self._is_new(application, version):
                         self._make(application, version, schema)
+                    else:
+                        self._check()
                     self.writer.execute("PRAGMA synchronous = FULL")
                     self._is_synced = True
                     self.reader = _connect(path)
@@ -63,13 +70,9 @@ class Database:
         os.close(self._lock)
 
     def _is_new(self, application: int, version: int) -> bool:
-        try:
+        with self._damage_told():
             found, known = self._number("application_id"), self._number("user_version")
             [tables] = self.writer.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.DatabaseError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_NOTADB:
-                raise
-            raise DataDirError(self._path, "no database of SQLite") from error
         if not (found or known or tables):
             return True
         if found != application:
@@ -78,6 +81,25 @@ class Database:
             detail = f"its version is {known}, and this program knows {version}"
             raise DataDirError(self._path, detail)
         return False
+
+    def _check(self) -> None:
+        """What can't be right is said before anything is read of it. Cost: 0.2 us a row."""
+        with self._damage_told():
+            [[found]] = self.writer.execute("PRAGMA quick_check(1)").fetchall()
+        if found != "ok":
+            raise DataDirError(self._path, DAMAGED)
+
+    @contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except UnicodeDecodeError as error:  # in the words of an error, which quote what is there
+            raise DataDirError(self._path, DAMAGED) from error
+        except sqlite3.DatabaseError as error:
+            detail = _REFUSED.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+            if detail is None:
+                raise
+            raise DataDirError(self._path, detail) from error
 
     def _number(self, pragma: str) -> int:
         [value] = self.writer.execute(f"PRAGMA {pragma}").fetchone()
@@ -171,6 +193,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
         raise (DiskFullError if is_full else DiskError)(f"{path}: {error}") from error
+    except UnicodeDecodeError as error:  # a text is none
+        raise DiskError(f"{path}: {DAMAGED}") from error
     except OSError as error:
         raise DiskError(f"{path}: {error.strerror or error}") from error
 

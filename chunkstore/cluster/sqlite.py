@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from chunkstore.cluster.database import Database, disk_errors
+from chunkstore.cluster.database import DAMAGED, Database, disk_errors
 from chunkstore.cluster.meta import Manifest, Meta, NodeRecord, Open, Superseded, Swap
 from chunkstore.cluster.names import Part
-from chunkstore.errors import StaleError
+from chunkstore.errors import DiskError, StaleError
 
 __all__ = ["SqliteMeta"]
 
@@ -38,6 +38,7 @@ CREATE INDEX superseded_due ON superseded (deadline_s);
 CREATE TABLE swaps (generation INTEGER, part INTEGER, source INTEGER NOT NULL,
     target INTEGER NOT NULL, PRIMARY KEY (generation, part)) WITHOUT ROWID;
 """
+_TYPES = (str, int, int, int, int, bytes, bytes)
 _MANIFEST = "SELECT key, generation, size_bytes, part_bytes, k, nodes, facts FROM manifests"
 
 
@@ -282,6 +283,8 @@ def _pack(nodes: tuple[int, ...]) -> bytes:
 
 
 def _unpack(packed: bytes) -> tuple[int, ...]:
+    if type(packed) is not bytes or len(packed) % 2:
+        raise DiskError(f"a list of nodes in the metadata is {DAMAGED}")
     return struct.unpack(f"<{len(packed) // 2}H", packed)
 
 
@@ -291,6 +294,8 @@ def _open(row: Sequence[Any]) -> Open:
 
 
 def _manifest(row: Sequence[Any]) -> Manifest:
+    if tuple(map(type, row)) != _TYPES or min(row[1:5]) < 0:
+        raise DiskError(f"an object in the metadata is {DAMAGED}")
     *plain, nodes, facts = row
     return Manifest._make([*plain, _unpack(nodes), facts])
 

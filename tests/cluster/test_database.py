@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from chunkstore.cluster.meta import Manifest, Meta, Open
 from chunkstore.cluster.sqlite import SqliteMeta
@@ -37,6 +39,41 @@ def refusal(path: Path) -> str:
 def test_what_is_no_database_is_refused(path: Path) -> None:
     path.write_bytes(b"no database, but something else that matters to somebody" * 100)
     assert refusal(path) == "no database of SQLite"
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(at=st.integers(0, 10**6), data=st.binary(min_size=1, max_size=300))
+def test_what_was_damaged_is_refused_or_can_be_read(path: Path, at: int, data: bytes) -> None:
+    """No checksum finds all of it; but whatever is there ends in one of our errors."""
+    for old in path.parent.glob("meta.sqlite*"):
+        old.unlink()
+    SqliteMeta(path).close()
+    fill(path, 300)
+    whole = path.read_bytes()
+    at %= len(whole)
+    path.write_bytes(whole[:at] + data + whole[at + len(data) :])
+    try:
+        with closing(SqliteMeta(path)) as meta:
+            meta.nodes(), meta.opens(), meta.swaps(), meta.due(0.0, 9), meta.page(0, 1000)
+    except (DataDirError, DiskError):
+        return
+
+
+@pytest.mark.parametrize("column", ["nodes", "facts", "size_bytes"])
+def test_a_value_of_another_kind_is_said(path: Path, column: str) -> None:
+    SqliteMeta(path).close()
+    fill(path, 3)
+    with closing(sqlite3.connect(path)) as other, other:
+        other.execute(f"UPDATE manifests SET {column} = 'abc' WHERE generation = 2")
+    with closing(SqliteMeta(path)) as meta, pytest.raises(DiskError, match="is damaged"):
+        meta.page(0, 10)
+
+
+def test_what_is_damaged_is_said_with_what_to_do(path: Path) -> None:
+    SqliteMeta(path).close()
+    fill(path, 300)
+    path.write_bytes(path.read_bytes()[:-8192])
+    assert "`chunkstore cluster recover`" in refusal(path)
 
 
 def test_another_programs_database_is_refused(path: Path) -> None:
