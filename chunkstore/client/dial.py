@@ -51,6 +51,8 @@ def reason_of(error: BaseException) -> str:
         below = below.exceptions[0]
     if isinstance(below, OSError):
         error = below
+    if isinstance(error, ssl.SSLError):  # its number is none of the system's
+        return error.reason.lower().replace("_", " ") if error.reason else str(error)
     if isinstance(error, OSError) and error.errno and error.errno > 0:
         return os.strerror(error.errno)  # without Trio's words; a failed look-up's is negative
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
