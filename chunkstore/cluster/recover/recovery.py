@@ -95,7 +95,7 @@ async def recover(
     """
     signer = Signer(secret)
     links_to = partial(Links, signer=signer, wall_s=time.time)
-    with tempfile.TemporaryDirectory(prefix=".recover-", dir=_parent_of(order.folder)) as text:
+    with _workplace(order.folder) as text:
         work, muster, ear = Path(text), Muster(trio.current_time()), _Ear()
         failure: ChunkstoreError | None = None  # raised outside: callers see no group
         with closing(SqliteMeta(work / "came.sqlite")) as roll:
@@ -321,19 +321,20 @@ def _say_incomplete(report: Report) -> str:
     )
 
 
-def _parent_of(folder: Path) -> Path:
-    """Where the new metadata is made.
+def _workplace(folder: Path) -> tempfile.TemporaryDirectory[str]:
+    """Where the new metadata is made: beside where it will be.
 
     Raises:
         DataDirError: it isn't to be made there.
     """
+    parent = folder.absolute().parent
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise DataDirError(folder, "expected a new or an empty folder for the metadata")
-        folder.absolute().parent.mkdir(parents=True, exist_ok=True)
+        parent.mkdir(parents=True, exist_ok=True)
+        return tempfile.TemporaryDirectory(prefix=".recover-", dir=parent)
     except OSError as error:
         raise DataDirError(folder, error.strerror or str(error)) from error
-    return folder.absolute().parent
 
 
 def _publish(made: Path, folder: Path) -> None:

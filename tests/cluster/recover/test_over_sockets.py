@@ -101,3 +101,14 @@ async def test_a_folder_with_something_in_it_is_not_touched(tmp_path: Path) -> N
         with pytest.raises(DataDirError, match="new or an empty folder"):
             await recover(Order(folder, 1, 1.0), SECRET, (), lambda _: None)
     assert left(tmp_path) == ["file"]
+
+
+async def test_a_folder_that_can_not_be_made_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    with pytest.raises(DataDirError, match=f"{tmp_path / 'new'}: Permission denied"):
+        await recover(Order(tmp_path / "new", 1, 1.0), SECRET, (), lambda _: None)
