@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -35,6 +36,7 @@ from chunkstore.server import Listener, Log
 __all__ = ["Gateway", "open_meta"]
 
 _META = "meta.sqlite"
+_NO_STRANGERS = {f"{_META}.lock", "lost+found"}  # of a start that was cut short, of file systems
 _SCRUB = "scrub"
 
 
@@ -49,8 +51,13 @@ def open_meta(folder: Path, new_id: str | None = None) -> SqliteMeta:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        names = set(os.listdir(folder))
     except OSError as error:
         raise DataDirError(folder, error.strerror or str(error)) from error
+    if _META not in names and (strangers := sorted(names - _NO_STRANGERS)):
+        # Another cluster, made here by mistake, would turn the nodes of this one away for good.
+        detail = f"not empty, and without the metadata of a cluster: it has {strangers[0]!r}"
+        raise DataDirError(folder, detail)
     return SqliteMeta(folder / _META, new_id)
 
 

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chunkstore.cluster.gateway import open_meta
 from chunkstore.cluster.meta import Manifest, Meta, Open
 from chunkstore.cluster.sqlite import SqliteMeta
 from chunkstore.errors import DataDirError, DiskError
@@ -107,6 +108,18 @@ def test_one_process_at_a_time_by_whatever_name(path: Path) -> None:
     link.symlink_to(link)
     with pytest.raises(DiskError, match="meta"):
         SqliteMeta(link)
+
+
+@pytest.mark.parametrize("name", ["chunkstore.json", "scrub", "meta.sqlite-wal"])
+def test_a_folder_with_something_else_gets_no_new_cluster(tmp_path: Path, name: str) -> None:
+    (tmp_path / "meta.sqlite.lock").touch()
+    with closing(open_meta(tmp_path)):
+        pass
+    (tmp_path / "meta.sqlite").unlink()
+    (tmp_path / name).touch()
+    with pytest.raises(DataDirError, match=f"without the metadata of a cluster: it has '{name}'"):
+        open_meta(tmp_path)
+    assert not (tmp_path / "meta.sqlite").exists()
 
 
 def test_a_folder_that_is_not_there_is_said(path: Path) -> None:
