@@ -12,6 +12,7 @@ import click
 from chunkstore.auth import RIGHTS, Token
 from chunkstore.cli.options import load_settings, settings_options
 from chunkstore.config import SETTINGS, Settings, format_value
+from chunkstore.errors import SettingsError
 from chunkstore.policy import ROW_KEYS, Policy, PolicyRow
 from chunkstore.units import format_duration, format_size
 
@@ -111,5 +112,13 @@ def _row_value(name: str, value: object) -> str:
 
 
 def _toml(text: str) -> str:
-    """A basic string: JSON's escapes are among TOML's, but for DEL, which TOML wants escaped."""
+    """A basic string: JSON's escapes are among TOML's, but for DEL, which TOML wants escaped.
+
+    Raises:
+        SettingsError: it has bytes that are no UTF-8, as paths may; a settings file can't say it.
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise SettingsError(ascii(text), "a settings file is UTF-8, and this is not") from None
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
