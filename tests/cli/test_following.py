@@ -155,15 +155,16 @@ def test_ctrl_c_is_130_and_says_nothing(command: str, server: str, tmp_path: Pat
     assert not (tmp_path / "a").exists()
 
 
-def test_ctrl_c_is_heard_while_nobody_reads(server: str, tmp_path: Path) -> None:
+def test_ctrl_c_is_heard_while_nobody_reads(server: str, here: Command, tmp_path: Path) -> None:
     """The loop stands still in a write of a line then, and heard of nothing."""
     for index in range(400):
         (tmp_path / f"{index:0200}").touch()
-    assert chunkstore("put", "-q", str(tmp_path), f"{server}/many/").returncode == 0
+    assert here("put", "-q", str(tmp_path), f"{server}/many/").returncode == 0
     with running("ls", f"{server}/many/") as process:
         assert process.stdout is not None
-        waiting = 0
+        waiting, end_s = 0, time.monotonic() + DEADLINE_S
         while waiting < 60_000:  # a pipe takes 64 KiB
+            assert time.monotonic() < end_s
             time.sleep(0.01)
             answer = fcntl.ioctl(process.stdout, termios.FIONREAD, bytes(4))
             waiting = int.from_bytes(answer, sys.byteorder)
