@@ -132,6 +132,9 @@ class Membership:
                 " this one's place was taken while it was silent",
             )
         if not member.is_up(now_s):
+            crowded = self._crowded(hello, member.record.address, now_s)
+            if crowded is not None:
+                return crowded
             member.up_since_s = now_s
         member.fill, member.heard_s, member.is_ending = hello.fill, now_s, hello.is_ending
         return None

@@ -218,6 +218,28 @@ def test_a_new_node_may_have_the_address_of_one_that_is_gone(ends_well: bool) ->
     assert desk.up == [1, 2]
 
 
+@pytest.mark.parametrize("restarts", [False, True])
+def test_one_whose_address_was_taken_while_it_was_silent_does_not_come_back_there(
+    restarts: bool,
+) -> None:
+    desk = Desk()
+    desk.register(hello())
+    desk.now_s += GONE_S
+    desk.register(hello("b"), "h:1")
+    if restarts:
+        desk.restart()
+        desk.beat(hello("b"))
+    assert desk.beat(hello()) == 503
+    assert desk.up == [2]
+    desk.now_s += HEARTBEAT_S
+    desk.beat(hello("b"))
+    assert desk.beat(hello()) == 409
+    desk.now_s += GONE_S
+    desk.beat(hello("b"))
+    assert desk.register(hello(process="2"), "h:2") is None
+    assert desk.up == [1, 2]
+
+
 def test_one_that_never_registered_is_told_to() -> None:
     assert Desk().beat(hello()) == 404
 
