@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from typing import NamedTuple
+
+import trio
 
 from chunkstore.errors import FetchError, StatusError
 from chunkstore.wire import REASONS, parse_http_date
@@ -16,6 +19,8 @@ __all__ = ["DETAIL_CHARS", "Answer", "Piece", "expect", "joined"]
 BODY_BYTES = 16 * 2**20
 """Longest body that is read whole: a page of a listing, a receipt."""
 PROBLEM_BYTES = 64 * 1024
+PROBLEM_S = 30.0
+"""So long a sentence may take, even if its bytes keep coming."""
 DETAIL_CHARS = 300
 """Of a server's own words so much is shown."""
 
@@ -127,10 +132,9 @@ async def expect(answer: Answer, *statuses: int) -> None:
     """
     if answer.status in statuses:
         return
-    try:
-        body = await answer.body(PROBLEM_BYTES)
-    except FetchError:
-        body = b""  # the status is what matters, and it has come
+    body = b""
+    with trio.move_on_after(PROBLEM_S), suppress(FetchError):
+        body = await answer.body(PROBLEM_BYTES)  # the status is what matters, and it has come
     phrase = REASONS.get(answer.status) or _PHRASES.get(answer.status, "")
     words = [f"{answer.status} {phrase}".strip(), _detail(body)]
     if 300 <= answer.status < 400:

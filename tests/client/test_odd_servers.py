@@ -8,7 +8,7 @@ import pytest
 import trio
 
 from chunkstore.client import expect
-from chunkstore.errors import CutError, FetchError
+from chunkstore.errors import CutError, FetchError, StatusError
 from tests.client.peer import LENGTH, Peer, Stream
 
 EARLY = b"HTTP/1.1 201 x\r\nContent-Length: 0\r\n\r\n"
@@ -103,3 +103,17 @@ async def test_what_comes_behind_an_answer_answers_nothing(nursery: trio.Nursery
         assert not client.is_ready
         answer = await client.request("GET", "/b")
         assert await answer.body() == b"abc"
+
+
+async def test_a_status_is_told_though_its_sentence_takes_for_ever(nursery: trio.Nursery) -> None:
+    async def script(stream: Stream) -> None:
+        await stream.send_all(b"HTTP/1.1 404 x\r\nContent-Length: 60000\r\n\r\n")
+        while True:
+            await stream.send_all(b" ")
+            await trio.sleep(1)
+
+    began_s = trio.current_time()
+    async with Peer(nursery, script).client() as client:
+        with pytest.raises(StatusError, match="404 Not Found"):
+            await expect(await client.request("GET", "/a"), 200)
+    assert trio.current_time() - began_s < 60
