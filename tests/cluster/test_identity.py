@@ -50,3 +50,12 @@ def test_what_can_not_be_kept_is_said(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="directory"):
         one.join("c" * 32)
     assert one.cluster_id == ""
+
+
+def test_no_link_is_written_through(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("precious")
+    (tmp_path / "cluster.json.part").symlink_to(other)
+    Identity(tmp_path, DIR_ID).join("c" * 32)
+    assert other.read_text() == "precious"
+    assert Identity(tmp_path, DIR_ID).cluster_id == "c" * 32
