@@ -103,8 +103,8 @@ async def test_an_ipv6_address_has_its_brackets(desk: Desk) -> None:
 @pytest.mark.parametrize(
     ("host", "expected"),
     [
-        ("a:b", "'a:b' does not appear to be"),
-        (":", "':' does not appear to be"),
+        ("a:b", "'http://[a:b]:9000/': its host or its port is none"),
+        (":", "'http://[:]:9000/': its host or its port is none"),
         ("127.0.0.1", "comes from 10.0.0.5, and says that it listens on 127.0.0.1:9000"),
         ("localhost", "its --listen takes an address that the gateway reaches"),
         ("::1", "says that it listens on [::1]:9000"),
