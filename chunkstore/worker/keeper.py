@@ -137,8 +137,9 @@ class Keeper:
         keys = {(chunk.id, chunk.identity) for chunk in wanted}
         self._marked |= {one.name.number for one in marks}  # perhaps, if it fails
         self._traces |= keys
+        self._wanted -= done  # before it is tried: who asks again meanwhile gets a new one
         await self._in_thread(partial(self._make_notes, wanted, done, marks, unmarks))
-        self._wanted = self._wanted - done | keys
+        self._wanted |= keys
         self._traces -= done
         self._marked -= {one.name.number for one in unmarks}
 
@@ -172,9 +173,7 @@ class Keeper:
             keys = {(one.name.id, one.name.identity) for one in self._discarded}
             keys = {key for key in keys & self._traces if not self._is_awaited(key)}
         if keys:
-            await self._in_thread(partial(self._folder.forget_wanted, keys))
-            self._wanted -= keys
-            self._traces -= keys
+            await self._forget(keys)
         while self._discarded:
             one = self._discarded[-1]
             await self._in_thread(partial(self._folder.remove_incoming, one.name))
@@ -184,6 +183,9 @@ class Keeper:
     async def _forget_stale(self) -> None:
         """What was asked for in the last life, of which nothing came."""
         if self._stale:
-            await self._in_thread(partial(self._folder.forget_wanted, self._stale))
-            self._wanted -= self._stale
-            self._traces -= self._stale
+            await self._forget(self._stale)
+
+    async def _forget(self, keys: set[tuple[bytes, str]]) -> None:
+        self._wanted -= keys  # as above
+        await self._in_thread(partial(self._folder.forget_wanted, keys))
+        self._traces -= keys

@@ -251,3 +251,18 @@ async def test_a_publish_that_fails_behind_its_rename_is_done_again(
         assert not failures
         assert there.storage.sent_bytes("/1") == SIZE_BYTES
         assert await there.rest() == {State.READY: 1}
+
+
+@pytest.mark.parametrize("failures", [1, 2, 3])
+async def test_a_note_that_was_half_taken_back_is_made_again(failures: int, tmp_path: Path) -> None:
+    """Its file is gone, and that wasn't durable, when the chunk is asked for once more."""
+    async with stage(tmp_path) as there:
+        chunk = there.want(1)
+        there.storage.trouble("/1", *[Fault.LOST] * 2)
+        assert await there.rest() == {State.FAILED: 1}
+        there.files.due += [("sync_folder", errno.ENOSPC)] * failures
+        there.manager.delete_chunk(chunk.id)
+        await trio.sleep(1)
+        there.manager.download_chunk(chunk)
+        await there.rest()
+        assert len(os.listdir(tmp_path / "data" / "wanted")) == 1
