@@ -49,7 +49,8 @@ def write_report(folders: Sequence[Path], path: Path) -> None:
         for _, source in sorted(sources.items())
         for line in source.read_text(encoding="utf-8").splitlines()
     ]
-    machine: dict[str, Any] = next((one for one in records if one["kind"] == "machine"), {})
+    machines = [one for one in records if one["kind"] == "machine"]
+    machine: dict[str, Any] = max(machines, key=lambda one: str(one.get("when")), default={})
     facts = ("cpu", "cores", "kernel", "python")
     said = ", ".join(f"{name} {machine[name]}" for name in facts if name in machine)
     cases = cases_of(records)
