@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,9 @@ def test_what_there_is_more(changes: dict[str, Any], expected: str) -> None:
 @given(st.data())
 def test_what_is_no_status_is_told_from_one(data: st.DataObject) -> None:
     """Whatever stands where something else should: its lines are fit to be shown, or it is none."""
-    told: Any = members(repair=dict(REPAIR), scrub={"parts": 4}, trouble=["node 12 is gone"])
+    told: Any = deepcopy(
+        members(repair=dict(REPAIR), scrub={"parts": 4}, trouble=["node 12 is gone"])
+    )
     at = told
     while True:
         keys = list(at) if isinstance(at, dict) else list(range(len(at)))

@@ -162,6 +162,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             run = subprocess.run(
                 ["sh", "-c", command.replace(PREFIX, prefix)],
                 cwd=top / "src",
+                # Bytecode belongs beside what is installed, wherever that of tests is kept.
+                env={
+                    name: os.environ[name] for name in os.environ.keys() - {"PYTHONPYCACHEPREFIX"}
+                },
                 capture_output=True,
                 text=True,
                 timeout=DEADLINE_S,
